@@ -1,0 +1,400 @@
+//! Consuming: one message after the other, with the batching, the leases and the acknowledgements taken care of.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::delivery::{Delivery, Nack, RawDelivery, lease_lost};
+use crate::engine::bell;
+use crate::engine::housekeeping::Keep;
+use crate::engine::operation::{Operation, Reply, Settle, Verb};
+use crate::error::{Error, Result};
+use crate::limits::{LEASE_MAX, RECEIVE_MESSAGES_MAX, WAIT_MAX};
+use crate::queue::check_lease;
+use crate::semantics::Semantics;
+use crate::subscription::{ReceiveOptions, Subscription};
+use crate::types::Receipt;
+
+/// A noted acknowledgement waits no longer than this for the next receive.
+const FOLD_FOR: Duration = Duration::from_millis(100);
+/// The error text kept with a message whose consumer ended before it was settled.
+const ENDED: &str = "the consumer ended before the message was settled";
+
+/// How to consume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumeOptions {
+    batch: usize,
+    wait: Option<Duration>,
+    lease: Option<Duration>,
+}
+
+impl ConsumeOptions {
+    /// Batches of 100, waiting for ever, under the queue's lease.
+    pub fn new() -> Self {
+        ConsumeOptions { batch: 100, wait: None, lease: None }
+    }
+
+    /// How many messages are received at a time, 1 to 10,000.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
+    }
+
+    /// Ends the consumption when nothing came for this long, at most 24 h; `None` waits for ever.
+    #[must_use]
+    pub fn wait(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.wait = wait.into();
+        self
+    }
+
+    /// A lease other than the queue's. It is extended for as long as the consumer lives, up to 12 h for one batch.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        if !(1..=RECEIVE_MESSAGES_MAX).contains(&self.batch) {
+            return Err(Error::invalid(format!("batch is {}; it takes 1 to {RECEIVE_MESSAGES_MAX}", self.batch)));
+        }
+        if let Some(wait) = self.wait {
+            crate::subscription::check_wait(wait)?;
+        }
+        self.lease.map_or(Ok(()), check_lease)
+    }
+}
+
+impl Default for ConsumeOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a consumer has received and not finished.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    subscription: Subscription,
+    lease: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Unsettled deliveries, and whether they were handed out.
+    held: BTreeMap<Receipt, bool>,
+    /// Acknowledged, not committed.
+    noted: Vec<Receipt>,
+    noted_since: Option<Instant>,
+    /// When the leases must be extended.
+    extend_at: Option<Instant>,
+    /// When the current batch was received: its leases are not extended for ever.
+    since: Option<Instant>,
+    /// Noted acknowledgements that turned out to be too late.
+    lost: VecDeque<Receipt>,
+    closed: bool,
+}
+
+impl Outstanding {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, verb: Verb, receipts: Vec<Receipt>) -> Result<Vec<Receipt>> {
+        if receipts.is_empty() { Ok(Vec::new()) } else { self.subscription.settle(verb, receipts) }
+    }
+
+    /// Notes an acknowledgement, to be committed with the next receive.
+    pub(crate) fn ack(&self, receipt: Receipt) -> Result<()> {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            let lost = self.settle(Verb::Ack, vec![receipt])?;
+            return lost.first().map_or(Ok(()), |receipt| Err(lease_lost(*receipt)));
+        }
+        self.subscription.queue().engine.check_usable()?;
+        if state.held.remove(&receipt).is_none() {
+            return Err(lease_lost(receipt));
+        }
+        state.noted.push(receipt);
+        state.noted_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// The delivery was settled in another way.
+    pub(crate) fn forget(&self, receipt: Receipt) {
+        self.lock().held.remove(&receipt);
+    }
+
+    fn take_noted(&self) -> Vec<Receipt> {
+        let mut state = self.lock();
+        state.noted_since = None;
+        std::mem::take(&mut state.noted)
+    }
+
+    /// The noted acknowledgements could not be committed: they are noted still.
+    fn note_again(&self, receipts: Vec<Receipt>) {
+        let mut state = self.lock();
+        state.noted.extend(receipts);
+        if !state.noted.is_empty() {
+            state.noted_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn flush(&self) -> Result<()> {
+        let noted = self.take_noted();
+        match self.settle(Verb::Ack, noted.clone()) {
+            Ok(lost) => {
+                self.lock().lost.extend(lost);
+                Ok(())
+            }
+            Err(error) => {
+                self.note_again(noted);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Keep for Outstanding {
+    fn keep(&self) {
+        let (extend, noted) = {
+            let mut state = self.lock();
+            if state.closed {
+                return;
+            }
+            let now = Instant::now();
+            let noted = if state.noted_since.is_some_and(|since| now - since >= FOLD_FOR) {
+                state.noted_since = None;
+                std::mem::take(&mut state.noted)
+            } else {
+                Vec::new()
+            };
+            let within = state.since.is_some_and(|since| now - since < LEASE_MAX);
+            let due = within && state.extend_at.is_some_and(|at| at <= now);
+            let extend: Vec<Receipt> =
+                if due { state.held.keys().chain(&state.noted).copied().collect() } else { Vec::new() };
+            if due {
+                state.extend_at = Some(now + self.lease / 3);
+            }
+            (extend, noted)
+        };
+        let briefly = |verb: Verb, receipts: Vec<Receipt>| -> Result<Vec<Receipt>> {
+            if receipts.is_empty() {
+                return Ok(Vec::new());
+            }
+            let settle = Settle { subscription: self.subscription.id(), verb, receipts };
+            match self.subscription.queue().engine.call_briefly(Operation::Settle(settle))? {
+                Reply::Settled(lost) => Ok(lost),
+                other => other.unexpected("a settlement"),
+            }
+        };
+        match briefly(Verb::Ack, noted.clone()) {
+            Ok(lost) => self.lock().lost.extend(lost),
+            Err(_) => self.note_again(noted),
+        }
+        // A lease that could not be extended now is extended at the next look; one that is lost is handed out no more.
+        if let Ok(lost) = briefly(Verb::Extend { lease: self.lease }, extend) {
+            let mut state = self.lock();
+            for receipt in lost {
+                state.held.remove(&receipt);
+            }
+        }
+    }
+}
+
+/// Ends a consumer from another thread.
+#[derive(Debug, Clone)]
+pub struct StopHandle {
+    stopped: Arc<AtomicBool>,
+    subscription: Subscription,
+}
+
+impl StopHandle {
+    /// Lets the consumer end: it hands out nothing more.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let queue = self.subscription.queue();
+        bell::ring_word(queue.engine.side(), bell::word_of(queue.id), u32::MAX);
+    }
+}
+
+/// An iterator over a subscription's messages.
+///
+/// It receives in batches and, while it lives, extends the leases of everything it has received and not finished (for one
+/// batch, up to 12 h). The acknowledgements of its deliveries are noted and committed together: with the next receive, by
+/// [`flush`](Consumer::flush), or after 100 ms, whichever comes first. A crash before that redelivers, as it would have a
+/// moment earlier. A noted acknowledgement that came too late comes out of the iterator as a `LeaseLost` error, after which
+/// it may be asked for more.
+///
+/// When it ends or is dropped, acknowledgements are committed, messages that were not handed out are released, and those
+/// that were handed out and not settled are given back as failed.
+pub struct Consumer {
+    subscription: Subscription,
+    options: ConsumeOptions,
+    buffer: VecDeque<RawDelivery>,
+    outstanding: Arc<Outstanding>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Consumer {
+    pub(crate) fn new(subscription: Subscription, options: ConsumeOptions) -> Result<Self> {
+        options.check()?;
+        let settings = subscription.queue().settings()?;
+        let lease = options.lease.unwrap_or(settings.lease);
+        let outstanding =
+            Arc::new(Outstanding { subscription: subscription.clone(), lease, state: Mutex::new(State::default()) });
+        let kept: Weak<dyn Keep> = Arc::downgrade(&outstanding) as Weak<dyn Keep>;
+        subscription.queue().engine.house.keep(kept);
+        Ok(Consumer { subscription, options, buffer: VecDeque::new(), outstanding, stopped: Arc::default() })
+    }
+
+    /// The next message, waiting for it at most this long. `None` when nothing came, or after [`StopHandle::stop`].
+    ///
+    /// # Errors
+    /// As [`Subscription::receive_many`], and `LeaseLost` for a noted acknowledgement that came too late.
+    pub fn receive(&mut self, wait: Duration) -> Result<Option<Delivery>> {
+        loop {
+            if let Some(receipt) = self.outstanding.lock().lost.pop_front() {
+                return Err(lease_lost(receipt));
+            }
+            if self.stopped.load(Ordering::SeqCst) {
+                return Ok(None);
+            }
+            while let Some(raw) = self.buffer.pop_front() {
+                if self.hand_out(&raw) {
+                    return Delivery::new(self.subscription.clone(), raw, Some(Arc::clone(&self.outstanding)))
+                        .map(Some);
+                }
+            }
+            if !self.fill(wait)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether the delivery is still this consumer's.
+    fn hand_out(&self, raw: &RawDelivery) -> bool {
+        if self.subscription.queue().semantics() == Semantics::AtMostOnce {
+            // It is gone from the file: whatever became of its consumer, it is handed out now or never.
+            self.outstanding.lock().held.insert(raw.receipt(), true);
+            return true;
+        }
+        match self.outstanding.lock().held.get_mut(&raw.receipt()) {
+            Some(handed_out) => {
+                *handed_out = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Receives the next batch. Returns false when nothing came.
+    fn fill(&mut self, wait: Duration) -> Result<bool> {
+        let receive = ReceiveOptions { max: self.options.batch, wait, lease: Some(self.outstanding.lease) };
+        let folded = self.outstanding.take_noted();
+        let stopped = Arc::clone(&self.stopped);
+        let received = self.subscription.wait_for(&receive, folded.clone(), &|| stopped.load(Ordering::SeqCst));
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => {
+                self.outstanding.note_again(folded);
+                return Err(error);
+            }
+        };
+        let mut state = self.outstanding.lock();
+        state.lost.extend(received.lost);
+        let now = Instant::now();
+        state.since = Some(now);
+        state.extend_at = Some(now + self.outstanding.lease / 3);
+        for raw in &received.deliveries {
+            state.held.insert(raw.receipt(), false);
+        }
+        self.buffer.extend(received.deliveries);
+        Ok(!self.buffer.is_empty() || !state.lost.is_empty())
+    }
+
+    /// Commits the noted acknowledgements now. One that came too late comes out of the next [`Consumer::receive`].
+    pub fn flush(&self) -> Result<()> {
+        self.outstanding.flush()
+    }
+
+    /// A handle that ends this consumer from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle { stopped: Arc::clone(&self.stopped), subscription: self.subscription.clone() }
+    }
+
+    /// The subscription it consumes.
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// Ends: commits the noted acknowledgements and gives back the rest.
+    ///
+    /// # Errors
+    /// `LeaseLost` for the first noted acknowledgement that came too late.
+    pub fn close(mut self) -> Result<()> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let flushed = self.outstanding.flush();
+        let (prefetched, unsettled, lost) = {
+            let mut state = self.outstanding.lock();
+            if state.closed {
+                return Ok(());
+            }
+            state.closed = true;
+            let unsettled: Vec<Receipt> =
+                state.held.iter().filter(|(_, handed_out)| **handed_out).map(|(receipt, _)| *receipt).collect();
+            state.held.clear();
+            (std::mem::take(&mut self.buffer), unsettled, state.lost.pop_front())
+        };
+        let released = self.subscription.give_back(prefetched);
+        let settled = if self.subscription.queue().semantics() == Semantics::AtMostOnce {
+            Ok(Vec::new())
+        } else {
+            self.outstanding.settle(Nack::new().error(ENDED).verb()?, unsettled)
+        };
+        flushed?;
+        released?;
+        settled?;
+        lost.map_or(Ok(()), |receipt| Err(lease_lost(receipt)))
+    }
+}
+
+impl Iterator for Consumer {
+    type Item = Result<Delivery>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.receive(self.options.wait.unwrap_or(WAIT_MAX)) {
+                Ok(Some(delivery)) => return Some(Ok(delivery)),
+                Ok(None) if self.options.wait.is_none() && !self.stopped.load(Ordering::SeqCst) => {}
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        if self.subscription.queue().engine.check_usable().is_ok() {
+            // What could not be given back comes back when its lease ends.
+            let _ = self.end();
+        }
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer")
+            .field("subscription", &self.subscription)
+            .field("buffered", &self.buffer.len())
+            .finish()
+    }
+}

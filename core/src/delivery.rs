@@ -1,0 +1,261 @@
+//! A message in the hands of a receiver, and the ways to settle it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::consumer::Outstanding;
+use crate::engine::operation::{SubscriptionId, Verb};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{DELAY_MAX, TEXT_BYTES_MAX};
+use crate::message::{Headers, decode_headers};
+use crate::queue::check_lease;
+use crate::subscription::Subscription;
+use crate::transaction::Transaction;
+use crate::types::{MessageId, Millis, Receipt, Token};
+
+/// A delivery as the engine hands it over.
+#[derive(Debug)]
+pub(crate) struct RawDelivery {
+    pub(crate) id: MessageId,
+    pub(crate) token: Token,
+    pub(crate) attempt: u32,
+    pub(crate) priority: u8,
+    pub(crate) sent_at: Millis,
+    pub(crate) lease_expires_at: Millis,
+    pub(crate) key: Option<String>,
+    pub(crate) ordering_key: Option<String>,
+    pub(crate) headers: Option<Vec<u8>>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl RawDelivery {
+    pub(crate) fn receipt(&self) -> Receipt {
+        Receipt { message: self.id, token: self.token }
+    }
+}
+
+/// How a failed message is given back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Nack {
+    delay: Option<Duration>,
+    error: Option<String>,
+}
+
+impl Nack {
+    /// Given back after the queue's backoff, with no word of why.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Offers it again after this delay instead of the queue's backoff; at most ten years.
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = Some(delay);
+        self
+    }
+
+    /// Keeps this text with the message: it is shown with a dead letter. At most 4 KiB.
+    #[must_use]
+    pub fn error(mut self, error: impl Into<String>) -> Self {
+        self.error = Some(error.into());
+        self
+    }
+
+    pub(crate) fn verb(&self) -> Result<Verb> {
+        if let Some(delay) = self.delay
+            && delay > DELAY_MAX
+        {
+            return Err(Error::invalid(format!("delay is {delay:?}; the limit is {DELAY_MAX:?}")));
+        }
+        if let Some(error) = &self.error {
+            check_words("error text", error)?;
+        }
+        Ok(Verb::Nack { delay: self.delay, error: self.error.clone() })
+    }
+}
+
+/// Checks a reason or an error text that is kept with a message.
+pub(crate) fn check_words(what: &str, text: &str) -> Result<()> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Error::invalid(format!("{what} is {} bytes; the limit is {TEXT_BYTES_MAX}", text.len())));
+    }
+    if text.contains('\0') {
+        return Err(Error::invalid(format!("{what} holds a NUL character")));
+    }
+    Ok(())
+}
+
+/// A message handed to this receiver, its own until the lease ends. Settle it, in one of the ways below.
+///
+/// Dropping it settles nothing: the message is offered again when the lease has ended. Each way consumes the delivery; to
+/// be able to repeat one that failed with `Busy`, keep its [`receipt`](Delivery::receipt): the same settle repeated gives
+/// the same answer.
+#[derive(Debug)]
+pub struct Delivery {
+    subscription: Subscription,
+    raw: RawDelivery,
+    headers: Headers,
+    /// The consumer it came from, if it did.
+    outstanding: Option<Arc<Outstanding>>,
+}
+
+impl Delivery {
+    pub(crate) fn new(
+        subscription: Subscription,
+        mut raw: RawDelivery,
+        outstanding: Option<Arc<Outstanding>>,
+    ) -> Result<Self> {
+        let headers = decode_headers(raw.headers.take().map(std::borrow::Cow::Owned))?;
+        Ok(Delivery { subscription, raw, headers, outstanding })
+    }
+
+    /// The message's id.
+    pub fn id(&self) -> MessageId {
+        self.raw.id
+    }
+
+    /// The fencing token of this delivery: larger than that of every earlier delivery of the message.
+    pub fn token(&self) -> Token {
+        self.raw.token
+    }
+
+    /// Id and token: what a settle needs.
+    pub fn receipt(&self) -> Receipt {
+        self.raw.receipt()
+    }
+
+    /// Which delivery of the message this is, from 1. Survives crashes.
+    pub fn attempt(&self) -> u32 {
+        self.raw.attempt
+    }
+
+    /// The body, as it was sent.
+    pub fn body(&self) -> &[u8] {
+        &self.raw.body
+    }
+
+    /// The body, taken out without a copy; the delivery has none afterwards.
+    pub fn take_body(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.raw.body)
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The deduplication key it was sent with.
+    pub fn key(&self) -> Option<&str> {
+        self.raw.key.as_deref()
+    }
+
+    /// The ordering key it was sent with.
+    pub fn ordering_key(&self) -> Option<&str> {
+        self.raw.ordering_key.as_deref()
+    }
+
+    /// The priority, 0 (taken first) to 9.
+    pub fn priority(&self) -> u8 {
+        self.raw.priority
+    }
+
+    /// When it was sent, by the sender's clock.
+    pub fn sent_at(&self) -> Millis {
+        self.raw.sent_at
+    }
+
+    /// When the lease ends, as of the receive: later once it was extended.
+    pub fn lease_expires_at(&self) -> Millis {
+        self.raw.lease_expires_at
+    }
+
+    /// The subscription it was received from.
+    pub fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// Acknowledges: the message is done and never delivered again.
+    ///
+    /// On an exactly-once queue the acknowledgement is on disk when this returns. From a
+    /// [`Consumer`](crate::Consumer) it is only noted, and committed with the next receive, `flush` or `close`.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the message was meanwhile given to someone else or finished.
+    pub fn ack(self) -> Result<()> {
+        match &self.outstanding {
+            Some(outstanding) => outstanding.ack(self.receipt()),
+            None => self.settle(Verb::Ack),
+        }
+    }
+
+    /// Gives the message back as failed: it is offered again after a delay, or dead-lettered when its attempts are used up.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a delay or text over its limit.
+    pub fn nack(self, nack: &Nack) -> Result<()> {
+        self.settle(nack.verb()?)
+    }
+
+    /// Dead-letters the message at once, with a reason of at most 4 KiB.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a reason over its limit.
+    pub fn dead_letter(self, reason: &str) -> Result<()> {
+        check_words("reason", reason)?;
+        self.settle(Verb::DeadLetter { reason: reason.to_owned() })
+    }
+
+    /// Gives the message back unused: it is due at once, and this delivery does not count as an attempt.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Invalid` on an at-most-once queue.
+    pub fn release(self) -> Result<()> {
+        self.settle(Verb::Release)
+    }
+
+    /// Makes the lease end this long from now.
+    ///
+    /// # Errors
+    /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a lease out of range.
+    pub fn extend(&mut self, lease: Duration) -> Result<()> {
+        check_lease(lease)?;
+        self.settle_as(Verb::Extend { lease })?;
+        self.raw.lease_expires_at = self.subscription.queue().engine.now().plus(lease);
+        Ok(())
+    }
+
+    /// Begins a transaction whose commit also acknowledges this delivery: the effects and the acknowledgement happen
+    /// together, or not at all.
+    pub fn transaction(&self) -> Result<Transaction> {
+        let engine = Arc::clone(&self.subscription.queue().engine);
+        engine.check_usable()?;
+        Ok(Transaction::new(engine, Some((self.subscription.id(), self.receipt(), self.outstanding.clone()))))
+    }
+
+    fn settle(self, verb: Verb) -> Result<()> {
+        self.settle_as(verb)?;
+        if let Some(outstanding) = &self.outstanding {
+            outstanding.forget(self.receipt());
+        }
+        Ok(())
+    }
+
+    fn settle_as(&self, verb: Verb) -> Result<()> {
+        let lost = self.subscription.settle(verb, vec![self.receipt()])?;
+        if lost.is_empty() { Ok(()) } else { Err(lease_lost(self.receipt())) }
+    }
+}
+
+pub(crate) fn lease_lost(receipt: Receipt) -> Error {
+    Error::new(
+        ErrorKind::LeaseLost,
+        format!(
+            "the lease of message {} with token {} was lost: the message was given to someone else, or is finished",
+            receipt.message,
+            receipt.token.get()
+        ),
+    )
+}
+
+/// The delivery that a transaction acknowledges.
+pub(crate) type Acknowledged = (SubscriptionId, Receipt, Option<Arc<Outstanding>>);

@@ -1,0 +1,297 @@
+//! What an operation works with: the open transaction, the time, and what this commit has gathered so far.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
+
+use crate::clock::Random;
+use crate::engine::operation::{QueueId, SubscriptionId};
+use crate::engine::settled::Settlement;
+use crate::engine::sql;
+use crate::error::Error;
+use crate::limits::LANES_MAX;
+use crate::rules::backoff::Backoff;
+use crate::semantics::Semantics;
+use crate::types::{MessageId, Millis};
+
+/// Why an operation did not go through.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The rules refuse it. The operation has written nothing, and the others of the commit go on.
+    Refused(Error),
+    /// SQLite failed: the whole commit is rolled back.
+    Failed(rusqlite::Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Fault::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Fault {
+    fn from(error: rusqlite::Error) -> Self {
+        Fault::Failed(error)
+    }
+}
+
+pub(crate) type Outcome<T> = Result<T, Fault>;
+
+/// One open write transaction.
+pub(crate) struct Context<'a> {
+    conn: &'a Connection,
+    pub(crate) now: Millis,
+    pub(crate) random: &'a dyn Random,
+    pub(crate) liveness: &'a dyn crate::clock::Liveness,
+    /// The number of this open store.
+    pub(crate) instance: i64,
+    /// Earlier settlements of this store, so that a repeat gets the same answer.
+    pub(crate) settled: &'a crate::engine::settled::Settled,
+    pub(crate) commit: Commit,
+}
+
+/// What one commit gathers: what to do before it, and what follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    pub(crate) needs_sync: bool,
+    pub(crate) wakes: Vec<Wake>,
+    pub(crate) settlements: Vec<Settlement>,
+    lanes: Vec<LaneTail>,
+    queues: Vec<QueueRow>,
+}
+
+/// Whom a commit wakes: the receivers of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wake {
+    pub(crate) queue: QueueId,
+    /// How many receivers there is work for; all of them when the queue has several subscriptions.
+    pub(crate) receivers: u32,
+}
+
+#[derive(Debug)]
+struct LaneTail {
+    queue: QueueId,
+    priority: u8,
+    lane: i64,
+    next: i64,
+    dirty: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct QueueRow {
+    pub(crate) id: QueueId,
+    pub(crate) name: String,
+    pub(crate) semantics: Semantics,
+    pub(crate) window_ms: Option<i64>,
+    pub(crate) ordered: bool,
+    pub(crate) subscriptions: u32,
+}
+
+/// What a subscription's queue lays down for its deliveries.
+#[derive(Debug, Clone)]
+pub(crate) struct Terms {
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) queue: QueueId,
+    pub(crate) semantics: Semantics,
+    pub(crate) paused: bool,
+    pub(crate) ordered: bool,
+    pub(crate) subscriptions: u32,
+    pub(crate) lease_ms: i64,
+    pub(crate) attempts_max: Option<u32>,
+    pub(crate) backoff: Backoff,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        conn: &'a Connection,
+        now: Millis,
+        outside: (&'a dyn Random, &'a dyn crate::clock::Liveness),
+        instance: i64,
+        settled: &'a crate::engine::settled::Settled,
+    ) -> Self {
+        Context { conn, now, random: outside.0, liveness: outside.1, instance, settled, commit: Commit::default() }
+    }
+
+    pub(crate) fn statement(&self, sql: &'static str) -> rusqlite::Result<CachedStatement<'a>> {
+        self.conn.prepare_cached(sql)
+    }
+
+    pub(crate) fn run(&self, sql: &'static str, params: impl Params) -> rusqlite::Result<usize> {
+        self.statement(sql)?.execute(params)
+    }
+
+    pub(crate) fn row<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Option<T>> {
+        self.statement(sql)?.query_row(params, read).optional()
+    }
+
+    pub(crate) fn rows<T>(
+        &self,
+        sql: &'static str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        self.statement(sql)?.query_map(params, read)?.collect()
+    }
+
+    pub(crate) fn last_insert_rowid(&self) -> i64 {
+        self.conn.last_insert_rowid()
+    }
+
+    /// The queue with this number.
+    pub(crate) fn queue(&mut self, id: QueueId) -> Outcome<QueueRow> {
+        if let Some(row) = self.commit.queues.iter().find(|row| row.id == id) {
+            return Ok(row.clone());
+        }
+        let row = self
+            .row(sql::QUEUE_BY_ID, [id.0], |row| {
+                Ok(QueueRow {
+                    id,
+                    name: row.get(0)?,
+                    semantics: semantics(row, 1)?,
+                    window_ms: row.get(2)?,
+                    ordered: row.get(3)?,
+                    subscriptions: row.get(4)?,
+                })
+            })?
+            .ok_or_else(|| Error::not_found("the queue no longer exists"))?;
+        self.commit.queues.push(row.clone());
+        Ok(row)
+    }
+
+    /// Forgets what was read of queues, after one changed.
+    pub(crate) fn queue_changed(&mut self) {
+        self.commit.queues.clear();
+    }
+
+    pub(crate) fn terms(&self, subscription: SubscriptionId) -> Outcome<Terms> {
+        let terms = self.row(sql::SUBSCRIPTION_TERMS, [subscription.0], |row| {
+            Ok(Terms {
+                subscription,
+                queue: QueueId(row.get(0)?),
+                semantics: semantics(row, 1)?,
+                paused: row.get(2)?,
+                ordered: row.get(3)?,
+                subscriptions: row.get(4)?,
+                lease_ms: row.get(5)?,
+                attempts_max: row.get(6)?,
+                backoff: Backoff {
+                    first: millis(row, 7)?,
+                    factor: row.get(8)?,
+                    cap: millis(row, 9)?,
+                    jitter: row.get(10)?,
+                },
+            })
+        })?;
+        Ok(terms.ok_or_else(|| Error::not_found("the subscription no longer exists"))?)
+    }
+
+    /// The next id of a priority of a queue. Lanes are written back once per commit, by [`Context::flush_lanes`].
+    pub(crate) fn next_id(&mut self, queue: QueueId, priority: u8) -> Outcome<i64> {
+        let index = self.lane_tail(queue, priority)?;
+        let tail = &mut self.commit.lanes[index];
+        let id = tail.next;
+        tail.next += 1;
+        tail.dirty = true;
+        Ok(id)
+    }
+
+    /// Checks, before anything is written, that `count` more ids can be given out.
+    pub(crate) fn check_lanes_left(&mut self) -> Outcome<()> {
+        let last: i64 = self.row(sql::LANE_LAST, [], |row| row.get(0))?.unwrap_or(0);
+        // One send needs at most one new lane per priority.
+        if last as u64 + u64::from(crate::limits::PRIORITY_MAX) + 1 > LANES_MAX {
+            return Err(Error::new(
+                crate::ErrorKind::Full,
+                format!("the file has used {last} lanes; the limit is {LANES_MAX}"),
+            )
+            .into());
+        }
+        Ok(())
+    }
+
+    /// Whether a send of `count` messages at this priority stays within the lane that is open now.
+    pub(crate) fn fits_lane(&mut self, queue: QueueId, priority: u8, count: usize) -> Outcome<bool> {
+        let found = self.find_tail(queue, priority)?;
+        Ok(found.is_some_and(|index| {
+            let tail = &self.commit.lanes[index];
+            tail.next + count as i64 <= lane_end(tail.lane)
+        }))
+    }
+
+    fn find_tail(&mut self, queue: QueueId, priority: u8) -> Outcome<Option<usize>> {
+        let known = self.commit.lanes.iter().position(|tail| tail.queue == queue && tail.priority == priority);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let row = self.row(sql::LANE_TAIL, (queue.0, priority), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(row.map(|(lane, next)| {
+            self.commit.lanes.push(LaneTail { queue, priority, lane, next, dirty: false });
+            self.commit.lanes.len() - 1
+        }))
+    }
+
+    fn lane_tail(&mut self, queue: QueueId, priority: u8) -> Outcome<usize> {
+        if let Some(index) = self.find_tail(queue, priority)? {
+            let tail = &self.commit.lanes[index];
+            if tail.next < lane_end(tail.lane) {
+                return Ok(index);
+            }
+            self.flush_lanes()?;
+            self.commit.lanes.remove(index);
+        }
+        let last: i64 = self.row(sql::LANE_LAST, [], |row| row.get(0))?.unwrap_or(0);
+        let lane = last + 1;
+        let next = MessageId::first_of(lane as u64).stored();
+        self.run(sql::LANE_INSERT, (lane, queue.0, priority, next))?;
+        for subscription in self.rows(sql::SUBSCRIPTION_IDS, [queue.0], |row| row.get::<_, i64>(0))? {
+            self.run(sql::CURSOR_INSERT, (subscription, lane, next, 0))?;
+        }
+        self.commit.lanes.push(LaneTail { queue, priority, lane, next, dirty: false });
+        Ok(self.commit.lanes.len() - 1)
+    }
+
+    /// Writes the lanes' next ids back. Needed before anything else reads them, and before the commit.
+    pub(crate) fn flush_lanes(&mut self) -> Outcome<()> {
+        for index in 0..self.commit.lanes.len() {
+            if self.commit.lanes[index].dirty {
+                let (lane, next) = (self.commit.lanes[index].lane, self.commit.lanes[index].next);
+                self.run(sql::LANE_NEXT_SET, (lane, next))?;
+                self.commit.lanes[index].dirty = false;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn wake(&mut self, queue: QueueId, subscriptions: u32, messages: usize) {
+        let receivers = if subscriptions == 1 { u32::try_from(messages).unwrap_or(u32::MAX) } else { u32::MAX };
+        match self.commit.wakes.iter_mut().find(|wake| wake.queue == queue) {
+            Some(wake) => wake.receivers = wake.receivers.saturating_add(receivers),
+            None => self.commit.wakes.push(Wake { queue, receivers }),
+        }
+    }
+}
+
+/// The id past the last one of a lane.
+pub(crate) fn lane_end(lane: i64) -> i64 {
+    (lane + 1) << 38
+}
+
+/// The lane of an id.
+pub(crate) fn lane_of(id: i64) -> i64 {
+    id >> 38
+}
+
+fn semantics(row: &Row<'_>, index: usize) -> rusqlite::Result<Semantics> {
+    let stored: i64 = row.get(index)?;
+    Semantics::from_stored(stored).ok_or(rusqlite::Error::IntegralValueOutOfRange(index, stored))
+}
+
+fn millis(row: &Row<'_>, index: usize) -> rusqlite::Result<std::time::Duration> {
+    let stored: i64 = row.get(index)?;
+    u64::try_from(stored)
+        .map(std::time::Duration::from_millis)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, stored))
+}

@@ -1,0 +1,304 @@
+//! One thread per open store that does what nobody waits for: checkpoints, expired messages and keys, leases of handlers
+//! that still work, transactions that forgot themselves; and that looks, while receivers sleep, for what rings no bell:
+//! dead processes, and commits of programs that write the file through SQL.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::engine::operation::{Operation, Reply};
+use crate::engine::{Engine, bell, sql};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::connection::{self, Role};
+use crate::sys::side::SideFile;
+
+/// How often sleeping receivers are looked after: the longest that a dead process or a foreign commit goes unnoticed.
+pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(20);
+/// How often a store that nobody waits on is looked after.
+const IDLE_EVERY: Duration = Duration::from_millis(500);
+/// How often expired messages and keys are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Sweeps of one kind in a row, so that others get their turn.
+const SWEEPS_MAX: usize = 20;
+/// Frames in the log that make a checkpoint worth its syncs: 4 MiB.
+const CHECKPOINT_FRAMES: u64 = 1_000;
+/// Frames at which the committing thread itself makes way for the log to start over: 16 MiB.
+const CHECKPOINT_FRAMES_INLINE: u64 = 4_000;
+
+/// Something that is kept going while it lives: a consumer's leases.
+pub(crate) trait Keep: Send + Sync {
+    fn keep(&self);
+}
+
+/// The housekeeping of one store.
+pub(crate) struct House {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stop: bool,
+    /// How many receivers of this process sleep on each word.
+    sleepers: BTreeMap<usize, usize>,
+    kept: Vec<Weak<dyn Keep>>,
+    checkpoint: bool,
+    transaction: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A receiver's place among the sleepers, left on drop.
+pub(crate) struct Sleeper<'a> {
+    house: &'a House,
+    word: usize,
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        let mut state = self.house.shared.lock();
+        if let Some(count) = state.sleepers.get_mut(&self.word) {
+            *count -= 1;
+            if *count == 0 {
+                state.sleepers.remove(&self.word);
+            }
+        }
+    }
+}
+
+impl House {
+    pub(crate) fn new() -> Self {
+        House { shared: Arc::new(Shared::default()), thread: Mutex::new(None) }
+    }
+
+    /// Counts a receiver that is about to sleep on a word.
+    pub(crate) fn sleeper(&self, word: usize) -> Sleeper<'_> {
+        let mut state = self.shared.lock();
+        let first = state.sleepers.is_empty();
+        *state.sleepers.entry(word).or_default() += 1;
+        drop(state);
+        if first {
+            self.shared.changed.notify_one();
+        }
+        Sleeper { house: self, word }
+    }
+
+    /// Keeps something going for as long as it lives.
+    pub(crate) fn keep(&self, kept: Weak<dyn Keep>) {
+        self.shared.lock().kept.push(kept);
+        self.shared.changed.notify_one();
+    }
+
+    pub(crate) fn transaction_began(&self) {
+        self.shared.lock().transaction = true;
+        self.shared.changed.notify_one();
+    }
+
+    pub(crate) fn after_commit(&self, frames: u64) {
+        if frames >= CHECKPOINT_FRAMES {
+            let mut state = self.shared.lock();
+            if !state.checkpoint {
+                state.checkpoint = true;
+                self.shared.changed.notify_one();
+            }
+        }
+    }
+
+    /// Wakes every receiver of this process, and of others that sleep on the same words.
+    pub(crate) fn wake_sleepers(&self, side: &SideFile) {
+        let words: Vec<usize> = self.shared.lock().sleepers.keys().copied().collect();
+        for word in words {
+            bell::ring_word(side, word, u32::MAX);
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // It ends by itself; that it panicked would be a bug of ours, and closing goes on.
+            let _ = thread.join();
+        }
+    }
+
+    /// In a forked child there is no thread to join.
+    pub(crate) fn forget(&mut self) {
+        std::mem::forget(self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+pub(crate) fn start(engine: &Arc<Engine>) -> Result<()> {
+    let weak = Arc::downgrade(engine);
+    let shared = Arc::clone(&engine.house.shared);
+    let conn = match &engine.files.path {
+        Some(path) => Some(connection::open(Some(path), Role::Reader, engine.options.busy_timeout)?),
+        None => None,
+    };
+    let thread = std::thread::Builder::new()
+        .name("onceward".to_owned())
+        .spawn(move || Housekeeper::new(shared, conn).run(&weak))
+        .map_err(|error| {
+            Error::with_source(ErrorKind::Storage, format!("starting the housekeeping thread: {error}"), error)
+        })?;
+    *engine.house.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    Ok(())
+}
+
+struct Housekeeper {
+    shared: Arc<Shared>,
+    /// For checkpoints and looks; none in memory.
+    conn: Option<Connection>,
+    swept_at: Instant,
+    data_version: i64,
+    expire_after: (i64, i64),
+}
+
+impl Housekeeper {
+    fn new(shared: Arc<Shared>, conn: Option<Connection>) -> Self {
+        Housekeeper { shared, conn, swept_at: Instant::now(), data_version: 0, expire_after: (i64::MIN, 0) }
+    }
+
+    fn run(mut self, engine: &Weak<Engine>) {
+        let mut pause = IDLE_EVERY;
+        loop {
+            let work = {
+                let state = self.shared.lock();
+                let (mut state, _) = self
+                    .shared
+                    .changed
+                    .wait_timeout_while(state, pause, |state| !state.stop && !state.checkpoint && !state.transaction)
+                    .unwrap_or_else(PoisonError::into_inner);
+                if state.stop {
+                    return;
+                }
+                state.transaction = false;
+                state.kept.retain(|kept| kept.strong_count() > 0);
+                Work {
+                    checkpoint: std::mem::take(&mut state.checkpoint),
+                    watched: !state.sleepers.is_empty(),
+                    kept: state.kept.clone(),
+                }
+            };
+            let Some(engine) = engine.upgrade() else { return };
+            pause = self.tick(&engine, work);
+        }
+    }
+
+    /// Does what is due, and says when to look again.
+    fn tick(&mut self, engine: &Engine, work: Work) -> Duration {
+        let mut pause = if work.watched || !work.kept.is_empty() { WATCH_EVERY } else { IDLE_EVERY };
+        if let Some(left) = engine.end_overdue_transaction() {
+            pause = pause.min(left);
+        }
+        if work.checkpoint {
+            self.checkpoint(engine);
+        }
+        for kept in work.kept.iter().filter_map(Weak::upgrade) {
+            kept.keep();
+        }
+        if work.watched {
+            self.watch(engine);
+        }
+        if self.swept_at.elapsed() >= SWEEP_EVERY {
+            self.swept_at = Instant::now();
+            self.sweep(engine);
+        }
+        pause
+    }
+
+    /// Moves the log into the database, beside the writers; what they add meanwhile is left for the next time.
+    fn checkpoint(&self, engine: &Engine) {
+        let Some(conn) = &self.conn else { return };
+        // That it could not be done now is no error: the next commit asks again.
+        let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if engine.frames.load(Ordering::Relaxed) >= CHECKPOINT_FRAMES_INLINE
+            && let Some(writer) = engine.writer().as_ref()
+            && writer.conn.is_autocommit()
+        {
+            // With the writer held, nothing is added: the last frames are moved and the log starts over.
+            writer.checkpoint_passive();
+        }
+    }
+
+    /// Looks for commits that rang no bell, and for processes that died.
+    fn watch(&mut self, engine: &Engine) {
+        if let Ok(writer) = engine.try_writer()
+            && let Some(writer) = writer.as_ref()
+            && let Ok(version) = writer
+                .conn
+                .prepare_cached("PRAGMA data_version")
+                .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)))
+            && version != self.data_version
+        {
+            self.data_version = version;
+            engine.house.wake_sleepers(engine.side());
+        }
+        self.reclaim(engine);
+    }
+
+    fn reclaim(&self, engine: &Engine) {
+        let Some(conn) = &self.conn else { return };
+        let others = conn.prepare_cached(sql::INSTANCES_OTHER).and_then(|mut statement| {
+            statement
+                .query_map([engine.instance()], |row| row.get::<_, u32>(1))?
+                .collect::<rusqlite::Result<Vec<u32>>>()
+        });
+        if others.is_ok_and(|slots| slots.into_iter().any(|slot| !engine.liveness.is_alive(slot))) {
+            // Should it fail, the next look finds the same.
+            let _ = engine.call_briefly(Operation::Reclaim);
+        }
+    }
+
+    fn sweep(&mut self, engine: &Engine) {
+        self.reclaim(engine);
+        let now = engine.now().get();
+        if engine.any(sql::ANY_EXPIRED, now) {
+            for _ in 0..SWEEPS_MAX {
+                match engine.call_briefly(Operation::Expire { after: self.expire_after }) {
+                    Ok(Reply::Swept { next: Some(next) }) => self.expire_after = next,
+                    _ => {
+                        self.expire_after = (i64::MIN, 0);
+                        break;
+                    }
+                }
+            }
+        }
+        if engine.any(sql::ANY_FORGOTTEN, now) {
+            for _ in 0..SWEEPS_MAX {
+                if !matches!(engine.call_briefly(Operation::ForgetKeys), Ok(Reply::Count(count)) if count > 0) {
+                    break;
+                }
+            }
+        }
+        if engine.any(sql::ANY_TRASH, now) {
+            for _ in 0..SWEEPS_MAX {
+                if !matches!(engine.call_briefly(Operation::ClearTrash), Ok(Reply::Flag(true))) {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+struct Work {
+    checkpoint: bool,
+    watched: bool,
+    kept: Vec<Weak<dyn Keep>>,
+}

@@ -1,0 +1,434 @@
+//! The engine: takes operations, runs those that wait together in one commit, syncs where a promise needs it, answers.
+//!
+//! Owns the connections of an open store and the order of everything that is written. Rules live in `rules`, statements in
+//! `sql`; what an operation does to the tables is one small module each.
+
+pub(crate) mod bell;
+mod clear;
+mod context;
+mod execute;
+pub(crate) mod housekeeping;
+mod leader;
+mod letters;
+mod manage;
+pub(crate) mod operation;
+mod order;
+mod pending;
+pub(crate) mod read;
+mod receive;
+mod send;
+mod settle;
+mod settled;
+mod space;
+mod sql;
+mod store_files;
+mod sweep;
+mod sync;
+pub(crate) mod user_transaction;
+mod writer;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+
+use crate::clock::{Clock, Liveness, Random};
+use crate::engine::leader::{Finished, Run, Turn};
+use crate::engine::operation::{Operation, Reply};
+use crate::engine::settled::Settled;
+use crate::engine::store_files::{SlotLiveness, StoreFiles};
+use crate::engine::sync::SyncStage;
+use crate::engine::user_transaction::Running;
+use crate::engine::writer::{Outside, Writer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::STORES_MAX;
+use crate::storage::connection::{self, Role};
+use crate::storage::convert::storage_error;
+use crate::storage::schema;
+use crate::store::StoreOptions;
+use crate::sys::fork;
+use crate::sys::side::SideFile;
+
+/// Operations in one commit: enough to share its cost, few enough that no other process waits long.
+const OPERATIONS_PER_COMMIT: usize = 256;
+/// Bytes in one commit, unless a single operation has more.
+const BYTES_PER_COMMIT: u64 = 8 << 20;
+
+/// An open store's engine, shared by every handle.
+pub(crate) struct Engine {
+    pub(crate) options: StoreOptions,
+    pub(crate) files: StoreFiles,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    liveness: Arc<dyn Liveness>,
+    /// The process that opened the store, as the number of forks before it.
+    generation: u32,
+    instance: AtomicI64,
+    closed: AtomicBool,
+    detached: AtomicBool,
+    turn: Turn,
+    writer: Mutex<Option<Writer>>,
+    reader: Mutex<Option<Connection>>,
+    sync: SyncStage,
+    pub(crate) frames: Arc<AtomicU64>,
+    running: Mutex<Option<Running>>,
+    pub(crate) house: housekeeping::House,
+}
+
+impl Engine {
+    /// Opens the file, or a store in memory, and starts housekeeping.
+    pub(crate) fn open(path: Option<&Path>, options: StoreOptions) -> Result<Arc<Self>> {
+        let files = StoreFiles::prepare(path, options.create, options.allow_remote_file_system)?;
+        let guard = files.side.open_guard().map_err(|error| {
+            Error::with_source(ErrorKind::Storage, format!("locking the side file: {error}"), error)
+        })?;
+        let slot = files.side.claim_slot().map_err(|error| {
+            Error::with_source(ErrorKind::Storage, format!("claiming a slot in the side file: {error}"), error)
+        })?;
+        let slot = slot.ok_or_else(|| {
+            Error::new(ErrorKind::Busy, format!("the file is open in {STORES_MAX} stores; that is the limit"))
+        })?;
+        let frames = Arc::new(AtomicU64::new(0));
+        let writer = open_writer(&files, &options, &frames)?;
+        let reader = match &files.path {
+            Some(path) => Some(connection::open(Some(path), Role::Reader, options.busy_timeout)?),
+            None => None,
+        };
+        let only_one = is_only_one(&files.side, slot);
+        let liveness: Arc<dyn Liveness> = match &options.liveness {
+            Some(liveness) => Arc::clone(liveness),
+            None => Arc::new(SlotLiveness { side: Arc::clone(&files.side) }),
+        };
+        drop(guard);
+        let engine = Arc::new(Engine {
+            clock: Arc::clone(&options.clock),
+            random: Arc::clone(&options.random),
+            liveness,
+            generation: fork::generation(),
+            instance: AtomicI64::new(0),
+            closed: AtomicBool::new(false),
+            detached: AtomicBool::new(false),
+            turn: Turn::new(),
+            writer: Mutex::new(Some(writer)),
+            reader: Mutex::new(reader),
+            sync: SyncStage::default(),
+            frames,
+            running: Mutex::new(None),
+            house: housekeeping::House::new(),
+            files,
+            options,
+        });
+        match engine.call(Operation::Register { slot, process: std::process::id(), only_one })? {
+            Reply::Instance(instance) => engine.instance.store(instance, Ordering::Relaxed),
+            other => return other.unexpected("an instance"),
+        }
+        housekeeping::start(&engine)?;
+        Ok(engine)
+    }
+
+    /// Runs an operation: this thread waits, or leads.
+    pub(crate) fn call(&self, operation: Operation) -> Result<Reply> {
+        self.check_usable()?;
+        self.check_no_transaction_here()?;
+        self.turn.call(operation, self.options.busy_timeout, self)
+    }
+
+    /// The same for housekeeping, which has other things to do than to wait for a transaction of the application.
+    pub(crate) fn call_briefly(&self, operation: Operation) -> Result<Reply> {
+        self.check_usable()?;
+        self.turn.call(operation, housekeeping::WATCH_EVERY, self)
+    }
+
+    /// Runs an operation elsewhere and hands its answer to `completion`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn submit(self: &Arc<Self>, operation: Operation, completion: leader::Completion) -> Result<()> {
+        self.check_usable()?;
+        let group = self.turn.submit(operation, completion);
+        self.house.follow_in_background(self, group)
+    }
+
+    pub(crate) fn now(&self) -> crate::types::Millis {
+        self.clock.now()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether this process is a fork of the one that opened the store.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    pub(crate) fn check_usable(&self) -> Result<()> {
+        if self.is_forked() {
+            return Err(Error::new(
+                ErrorKind::Closed,
+                "the store was opened before this process was forked; open it again in this process",
+            ));
+        }
+        if self.is_closed() {
+            return Err(Error::new(ErrorKind::Closed, "the store is closed"));
+        }
+        if self.detached.load(Ordering::SeqCst) {
+            return Err(self.detached_error());
+        }
+        Ok(())
+    }
+
+    fn detached_error(&self) -> Error {
+        let path = self.files.path.as_deref().unwrap_or(Path::new(":memory:"));
+        Error::new(
+            ErrorKind::Detached,
+            format!(
+                "{}, its -wal or its -onceward was moved, deleted or replaced while the store was open; what was not \
+                 acknowledged before may be lost",
+                path.display()
+            ),
+        )
+    }
+
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a read. In memory there is one connection only; in a file readers have their own.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.check_usable()?;
+        let gone = || Error::new(ErrorKind::Closed, "the store is closed");
+        let outcome = if self.files.path.is_some() {
+            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            read(reader.as_ref().ok_or_else(gone)?)
+        } else {
+            read(&self.writer().as_ref().ok_or_else(gone)?.conn)
+        };
+        outcome.map_err(|error| storage_error("reading", &error))
+    }
+
+    /// The writing connection, unless somebody is writing.
+    pub(crate) fn try_writer(&self) -> std::result::Result<MutexGuard<'_, Option<Writer>>, ()> {
+        match self.writer.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(std::sync::TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(std::sync::TryLockError::WouldBlock) => Err(()),
+        }
+    }
+
+    /// This store's number among those that were ever open on the file.
+    pub(crate) fn instance(&self) -> i64 {
+        self.instance.load(Ordering::Relaxed)
+    }
+
+    /// Whether a query for the time `now` finds anything.
+    pub(crate) fn any(&self, sql: &'static str, now: i64) -> bool {
+        let found = self.read(|conn| {
+            use rusqlite::OptionalExtension;
+            conn.prepare_cached(sql)?.query_row([now], |_| Ok(())).optional()
+        });
+        matches!(found, Ok(Some(())))
+    }
+
+    pub(crate) fn side(&self) -> &SideFile {
+        &self.files.side
+    }
+
+    fn commit_chunk(&self, operations: &[&Operation], finished: &mut Finished) {
+        let refuse = |finished: &mut Finished, error: Error| {
+            finished.answers.extend(operations.iter().map(|_| Err(error.clone())));
+        };
+        let guard = match self.files.side.write_lock(self.options.busy_timeout) {
+            Ok(Some(guard)) => guard,
+            Ok(None) => return refuse(finished, self.busy_error()),
+            Err(error) => {
+                let text = format!("taking the write lock: {error}");
+                return refuse(finished, Error::with_source(ErrorKind::Storage, text, error));
+            }
+        };
+        let mut writer = self.writer();
+        let Some(writer) = writer.as_mut() else {
+            return refuse(finished, Error::new(ErrorKind::Closed, "the store is closed"));
+        };
+        let outside = Outside { now: self.clock.now(), random: &*self.random, liveness: &*self.liveness };
+        // A panic is a bug of ours; it must not leave the callers of a whole group waiting for ever.
+        let run = std::panic::AssertUnwindSafe(|| writer.run(operations, outside));
+        let Ok(committed) = std::panic::catch_unwind(run) else {
+            writer.roll_back();
+            return refuse(finished, Error::new(ErrorKind::Storage, "invariant: an operation panicked"));
+        };
+        let number = self.sync.committed();
+        drop(guard);
+        finished.answers.extend(committed.answers);
+        finished.wakes.extend(committed.commit.wakes);
+        if committed.commit.needs_sync {
+            finished.sync = Some(number);
+        }
+        if let Some(opened) = &writer.opened
+            && !opened.still_attached(self.side())
+        {
+            self.detached.store(true, Ordering::SeqCst);
+            let error = self.detached_error();
+            for answer in &mut finished.answers {
+                *answer = Err(error.clone());
+            }
+        }
+    }
+
+    pub(crate) fn busy_error(&self) -> Error {
+        Error::new(
+            ErrorKind::Busy,
+            format!("another process kept the file busy for {:?}; nothing was written", self.options.busy_timeout),
+        )
+    }
+
+    /// Waits until the commit with this number is on disk.
+    pub(crate) fn ensure_synced(&self, commit: u64) -> Result<()> {
+        let file = {
+            let writer = self.writer();
+            match writer.as_ref().and_then(|writer| writer.opened.as_ref()) {
+                Some(opened) => Arc::clone(&opened.wal),
+                None => return Ok(()),
+            }
+        };
+        self.sync.ensure(commit, || file.file.sync_data())
+    }
+
+    /// Closes: what this store held is offered again, and every handle answers `Closed` from then on.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.is_forked() || self.is_closed() {
+            return Ok(());
+        }
+        self.abandon_transaction("the store was closed");
+        let released = self.turn.call(Operation::Unregister, self.options.busy_timeout, self);
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.house.stop();
+        // Whoever sleeps for a message looks again, and finds the store closed.
+        self.house.wake_sleepers(self.side());
+        drop(self.reader.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.writer().take());
+        match released {
+            Err(error) if !matches!(error.kind(), ErrorKind::Detached | ErrorKind::Full | ErrorKind::Busy) => {
+                Err(error)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Run for Engine {
+    fn commit(&self, operations: &[&Operation]) -> Finished {
+        let mut finished = Finished { answers: Vec::with_capacity(operations.len()), sync: None, wakes: Vec::new() };
+        let mut rest = operations;
+        while !rest.is_empty() {
+            let (mut count, mut bytes) = (0, 0);
+            while count < rest.len().min(OPERATIONS_PER_COMMIT) && (count == 0 || bytes < BYTES_PER_COMMIT) {
+                bytes += rest[count].bytes_added();
+                count += 1;
+            }
+            let (chunk, after) = rest.split_at(count);
+            self.commit_chunk(chunk, &mut finished);
+            rest = after;
+        }
+        finished
+    }
+
+    fn finish(&self, finished: &mut Finished) {
+        bell::ring(self.side(), &finished.wakes);
+        if let Some(number) = finished.sync
+            && let Err(error) = self.ensure_synced(number)
+        {
+            for answer in finished.answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(error.clone());
+            }
+        }
+        self.house.after_commit(self.frames.load(Ordering::Relaxed));
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            // The connections are the parent's: closing them here would touch its file. The child leaks them.
+            std::mem::forget(self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            std::mem::forget(self.reader.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+            self.house.forget();
+            return;
+        }
+        // A store that nobody closed is closed as well as it can be.
+        let _ = self.close();
+    }
+}
+
+fn open_writer(files: &StoreFiles, options: &StoreOptions, frames: &Arc<AtomicU64>) -> Result<Writer> {
+    let mut conn = connection::open(files.path.as_deref(), Role::Writer, options.busy_timeout)?;
+    schema::migrate(&conn)?;
+    let seen = Arc::clone(frames);
+    conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::os::raw::c_int| {
+        seen.store(u64::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }))
+    .map_err(|error| storage_error("watching the log", &error))?;
+    let guarded = Arc::new(AtomicBool::new(false));
+    let guard = Arc::clone(&guarded);
+    conn.authorizer(Some(
+        move |context: AuthContext<'_>| {
+            if guard.load(Ordering::Relaxed) { authorize(&context) } else { Authorization::Allow }
+        },
+    ))
+    .map_err(|error| storage_error("guarding the tables", &error))?;
+    let opened = match &files.path {
+        Some(path) => Some(StoreFiles::opened(path)?),
+        None => None,
+    };
+    Ok(Writer {
+        conn,
+        opened,
+        settled: Settled::default(),
+        instance: 0,
+        frames: Arc::clone(frames),
+        guarded,
+        wal_bytes_max: options.wal_bytes_max,
+    })
+}
+
+/// What a statement of the application may do: anything to its own tables.
+fn authorize(context: &AuthContext<'_>) -> Authorization {
+    let ours = |name: &str| name.to_ascii_lowercase().starts_with("onceward_");
+    match context.action {
+        AuthAction::Pragma { .. }
+        | AuthAction::Attach { .. }
+        | AuthAction::Detach { .. }
+        | AuthAction::Transaction { .. }
+        | AuthAction::Savepoint { .. } => Authorization::Deny,
+        AuthAction::Read { table_name, .. }
+        | AuthAction::Insert { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::Delete { table_name }
+        | AuthAction::CreateTable { table_name }
+        | AuthAction::DropTable { table_name }
+        | AuthAction::AlterTable { table_name, .. }
+        | AuthAction::CreateIndex { table_name, .. }
+        | AuthAction::DropIndex { table_name, .. }
+        | AuthAction::CreateTrigger { table_name, .. }
+        | AuthAction::DropTrigger { table_name, .. }
+        | AuthAction::CreateView { view_name: table_name }
+        | AuthAction::DropView { view_name: table_name }
+            if ours(table_name) =>
+        {
+            Authorization::Deny
+        }
+        _ => Authorization::Allow,
+    }
+}
+
+/// Whether no other store has the file open. Then there may have been a power loss since the last one did.
+fn is_only_one(side: &SideFile, slot: u32) -> bool {
+    (0..STORES_MAX as u32).filter(|other| *other != slot).all(|other| !side.is_slot_held(other).unwrap_or(true))
+}
+
+/// How long a receiver sleeps at most before it looks again by itself, whatever it was told.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -1,0 +1,143 @@
+//! Sending: first every verdict, then every write, so that a refused send has written nothing.
+
+use std::collections::HashMap;
+
+use crate::engine::context::{Context, Outcome, QueueRow};
+use crate::engine::operation::{Prepared, QueueId, Sent};
+use crate::engine::sql;
+use crate::error::Error;
+use crate::limits::PRIORITY_DEFAULT;
+use crate::message::Due;
+use crate::rules::verdict::{self, Remembered, SendVerdict};
+use crate::semantics::Semantics;
+use crate::types::MessageId;
+
+/// What a message turns out to be, before anything is written.
+enum Planned {
+    New,
+    /// The key already stands for this message.
+    Known(i64),
+    /// The key is that of an earlier message of the same call.
+    SameAs(usize),
+}
+
+pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) -> Outcome<Vec<Sent>> {
+    let queue = cx.queue(queue)?;
+    let plan = plan(cx, &queue, messages)?;
+    check_room(cx, &queue, messages)?;
+    if !queue.ordered && messages.iter().any(|prepared| prepared.message.ordering_key.is_some()) {
+        cx.run(sql::QUEUE_ORDERED, [queue.id.0])?;
+        cx.queue_changed();
+    }
+    let mut sent: Vec<Sent> = Vec::with_capacity(messages.len());
+    let mut added = 0;
+    for (prepared, planned) in messages.iter().zip(plan) {
+        sent.push(match planned {
+            Planned::Known(id) => Sent { id: MessageId::from_stored(id), duplicate: true },
+            Planned::SameAs(index) => Sent { id: sent[index].id, duplicate: true },
+            Planned::New => {
+                added += 1;
+                Sent { id: insert(cx, &queue, prepared)?, duplicate: false }
+            }
+        });
+    }
+    // A duplicate's original may be committed by someone else and not yet be on disk: it is synced all the same.
+    cx.commit.needs_sync |= queue.semantics.syncs_send();
+    if added > 0 {
+        cx.wake(queue.id, queue.subscriptions, added);
+    }
+    Ok(sent)
+}
+
+fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Vec<Planned>> {
+    let mut earlier: HashMap<&str, usize> = HashMap::new();
+    let mut plan = Vec::with_capacity(messages.len());
+    for (index, prepared) in messages.iter().enumerate() {
+        let Some((key, fingerprint)) = prepared.message.key.as_deref().zip(prepared.fingerprint.as_ref()) else {
+            if queue.semantics == Semantics::ExactlyOnce {
+                return Err(Error::invalid(format!(
+                    "queue {:?} is exactly-once, and a message without a key cannot be recognised when it is sent again",
+                    queue.name
+                ))
+                .into());
+            }
+            plan.push(Planned::New);
+            continue;
+        };
+        if messages.len() > 1 {
+            if let Some(first) = earlier.get(key) {
+                if messages[*first].fingerprint.as_ref() != Some(fingerprint) {
+                    return Err(
+                        Error::conflict(format!("key {key:?} stands twice in one call, with two bodies")).into()
+                    );
+                }
+                plan.push(Planned::SameAs(*first));
+                continue;
+            }
+            earlier.insert(key, index);
+        }
+        let remembered = cx.row(sql::LEDGER_GET, (queue.id.0, key), |row| {
+            Ok(Remembered { message: row.get(0)?, fingerprint: row.get(1)?, expires_at: row.get(2)? })
+        })?;
+        plan.push(match verdict::send(remembered.as_ref(), fingerprint, cx.now) {
+            SendVerdict::New => Planned::New,
+            SendVerdict::Duplicate { message } => Planned::Known(message),
+            SendVerdict::Conflict { message } => {
+                return Err(Error::conflict(format!(
+                    "key {key:?} of queue {:?} stands for message {message}, which has another body",
+                    queue.name
+                ))
+                .into());
+            }
+        });
+    }
+    Ok(plan)
+}
+
+/// Makes sure, before anything is written, that there are lanes for every message.
+fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<()> {
+    let mut counts = [0usize; crate::limits::PRIORITY_MAX as usize + 1];
+    for prepared in messages {
+        counts[usize::from(priority(prepared))] += 1;
+    }
+    for (priority, count) in counts.into_iter().enumerate() {
+        if count > 0 && !cx.fits_lane(queue.id, priority as u8, count)? {
+            return cx.check_lanes_left();
+        }
+    }
+    Ok(())
+}
+
+fn insert(cx: &mut Context<'_>, queue: &QueueRow, prepared: &Prepared) -> Outcome<MessageId> {
+    let message = &prepared.message;
+    let id = cx.next_id(queue.id, priority(prepared))?;
+    let due_at = match message.due {
+        Due::AtOnce => None,
+        Due::After(delay) if delay.is_zero() => None,
+        Due::After(delay) => Some(cx.now.plus(delay).get()),
+        Due::At(time) => (time > cx.now).then_some(time.get()),
+    };
+    let expires_at = message.time_to_live.map(|ttl| cx.now.plus(ttl).get());
+    cx.run(
+        sql::MESSAGE_INSERT,
+        (
+            id,
+            cx.now.get(),
+            due_at,
+            expires_at,
+            message.key.as_deref(),
+            message.ordering_key.as_deref(),
+            prepared.headers.as_deref(),
+            message.body.as_slice(),
+        ),
+    )?;
+    if let (Some(key), Some(fingerprint)) = (&message.key, &prepared.fingerprint) {
+        let forget_at = queue.window_ms.map(|window| cx.now.get().saturating_add(window));
+        cx.run(sql::LEDGER_PUT, (queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
+    }
+    Ok(MessageId::from_stored(id))
+}
+
+fn priority(prepared: &Prepared) -> u8 {
+    prepared.message.priority.unwrap_or(PRIORITY_DEFAULT)
+}

@@ -1,0 +1,159 @@
+//! Every statement the engine runs, by name. A test prepares each one and shows that no hot one scans a table.
+
+// Queues and subscriptions.
+pub(crate) const QUEUE_BY_NAME: &str = "SELECT id, semantics FROM onceward_queue WHERE name = ?1";
+pub(crate) const QUEUE_BY_ID: &str =
+    "SELECT name, semantics, window_ms, ordered, subscriptions FROM onceward_queue WHERE id = ?1";
+pub(crate) const QUEUE_INSERT: &str = "INSERT INTO onceward_queue(name, semantics, lease_ms, attempts_max, \
+    backoff_first_ms, backoff_factor, backoff_cap_ms, backoff_jitter, window_ms, created_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+pub(crate) const QUEUE_SETTINGS: &str = "SELECT lease_ms, attempts_max, backoff_first_ms, backoff_factor, \
+    backoff_cap_ms, backoff_jitter, window_ms, paused FROM onceward_queue WHERE id = ?1";
+pub(crate) const QUEUE_CONFIGURE: &str = "UPDATE onceward_queue SET lease_ms = ?2, attempts_max = ?3, \
+    backoff_first_ms = ?4, backoff_factor = ?5, backoff_cap_ms = ?6, backoff_jitter = ?7, window_ms = ?8 WHERE id = ?1";
+pub(crate) const QUEUE_PAUSE: &str = "UPDATE onceward_queue SET paused = ?2 WHERE id = ?1";
+pub(crate) const QUEUE_ORDERED: &str = "UPDATE onceward_queue SET ordered = 1 WHERE id = ?1";
+pub(crate) const QUEUE_NAMES: &str = "SELECT name FROM onceward_queue ORDER BY name";
+pub(crate) const QUEUE_SUBSCRIPTIONS_ADD: &str =
+    "UPDATE onceward_queue SET subscriptions = subscriptions + ?2 WHERE id = ?1";
+pub(crate) const SUBSCRIPTION_INSERT: &str =
+    "INSERT INTO onceward_subscription(queue, name, created_at) VALUES (?1, ?2, ?3)";
+pub(crate) const SUBSCRIPTION_BY_NAME: &str = "SELECT id FROM onceward_subscription WHERE queue = ?1 AND name = ?2";
+pub(crate) const SUBSCRIPTION_NAMES: &str = "SELECT name FROM onceward_subscription WHERE queue = ?1 ORDER BY name";
+pub(crate) const SUBSCRIPTION_IDS: &str = "SELECT id FROM onceward_subscription WHERE queue = ?1 ORDER BY id";
+pub(crate) const SUBSCRIPTION_TERMS: &str = "SELECT s.queue, q.semantics, q.paused, q.ordered, q.subscriptions, \
+    q.lease_ms, q.attempts_max, q.backoff_first_ms, q.backoff_factor, q.backoff_cap_ms, q.backoff_jitter \
+    FROM onceward_subscription AS s JOIN onceward_queue AS q ON q.id = s.queue WHERE s.id = ?1";
+pub(crate) const SUBSCRIPTION_DELETE: &str = "DELETE FROM onceward_subscription WHERE id = ?1";
+pub(crate) const SUBSCRIPTION_DEAD_ADD: &str = "UPDATE onceward_subscription SET dead = dead + ?2 WHERE id = ?1";
+pub(crate) const SUBSCRIPTION_DEAD: &str = "SELECT dead FROM onceward_subscription WHERE id = ?1";
+
+// Lanes and cursors.
+pub(crate) const LANE_TAIL: &str =
+    "SELECT id, next FROM onceward_lane WHERE queue = ?1 AND priority = ?2 ORDER BY id DESC LIMIT 1";
+pub(crate) const LANE_LAST: &str = "SELECT coalesce(max(id), 0) FROM onceward_lane";
+pub(crate) const LANE_INSERT: &str = "INSERT INTO onceward_lane(id, queue, priority, next) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const LANE_NEXT_SET: &str = "UPDATE onceward_lane SET next = ?2 WHERE id = ?1";
+pub(crate) const LANE_QUEUE: &str = "SELECT queue FROM onceward_lane WHERE id = ?1";
+pub(crate) const LANES_OF_QUEUE: &str =
+    "SELECT id, next, priority FROM onceward_lane WHERE queue = ?1 ORDER BY priority, id";
+pub(crate) const CURSOR_INSERT: &str =
+    "INSERT INTO onceward_cursor(subscription, lane, next, gaps) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const CURSORS: &str = "SELECT c.lane, l.priority, c.next, l.next, c.gaps, c.token, c.token_reserved \
+    FROM onceward_cursor AS c JOIN onceward_lane AS l ON l.id = c.lane WHERE c.subscription = ?1 \
+    ORDER BY l.priority, c.lane";
+pub(crate) const CURSOR_OF_LANE: &str = "SELECT next FROM onceward_cursor WHERE subscription = ?1 AND lane = ?2";
+pub(crate) const CURSOR_UPDATE: &str = "UPDATE onceward_cursor SET next = ?3, gaps = ?4, token = ?5, \
+    token_reserved = ?6 WHERE subscription = ?1 AND lane = ?2";
+pub(crate) const CURSOR_GAPS_ADD: &str =
+    "UPDATE onceward_cursor SET gaps = gaps + ?3 WHERE subscription = ?1 AND lane = ?2";
+pub(crate) const CURSOR_TO_END: &str =
+    "UPDATE onceward_cursor SET next = ?3, gaps = 0 WHERE subscription = ?1 AND lane = ?2";
+pub(crate) const CURSORS_DELETE: &str = "DELETE FROM onceward_cursor WHERE subscription = ?1";
+pub(crate) const TOKENS_SKIP: &str = "UPDATE onceward_cursor SET token = token_reserved WHERE token < token_reserved";
+
+// The log.
+pub(crate) const MESSAGE_INSERT: &str = "INSERT INTO onceward_message(id, sent_at, due_at, expires_at, key, \
+    ordering_key, headers, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+pub(crate) const MESSAGES_BETWEEN: &str = "SELECT id, sent_at, due_at, expires_at, key, ordering_key, headers, body \
+    FROM onceward_message WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+pub(crate) const MESSAGE_HEADS_BETWEEN: &str = "SELECT id, sent_at, due_at, expires_at, key, ordering_key, NULL, x'' \
+    FROM onceward_message WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+pub(crate) const MESSAGE_IDS_BETWEEN: &str =
+    "SELECT id FROM onceward_message WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3";
+pub(crate) const MESSAGES_COUNT_BETWEEN: &str = "SELECT count(*) FROM onceward_message WHERE id >= ?1 AND id < ?2";
+pub(crate) const MESSAGE_ORDERING_KEY: &str = "SELECT ordering_key FROM onceward_message WHERE id = ?1";
+pub(crate) const MESSAGE_EXISTS: &str = "SELECT 1 FROM onceward_message WHERE id = ?1";
+pub(crate) const MESSAGE_SENT_AT: &str =
+    "SELECT sent_at FROM onceward_message WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT 1";
+pub(crate) const MESSAGES_DELETE: &str = "DELETE FROM onceward_message WHERE id >= ?1 AND id < ?2";
+pub(crate) const MESSAGE_EXPIRY_CLEAR: &str = "UPDATE onceward_message SET expires_at = NULL WHERE id = ?1";
+pub(crate) const MESSAGES_EXPIRED: &str = "SELECT expires_at, id FROM onceward_message \
+    WHERE expires_at IS NOT NULL AND expires_at <= ?1 AND (expires_at, id) > (?2, ?3) ORDER BY expires_at, id LIMIT ?4";
+pub(crate) const MESSAGES_DELAYED_COUNT: &str = "SELECT count(*) FROM onceward_message \
+    WHERE due_at IS NOT NULL AND id >> 38 = ?1 AND due_at > ?2 AND id >= ?3";
+
+// Pending intervals.
+pub(crate) const PENDING_INSERT: &str = "INSERT INTO onceward_pending(subscription, lo, hi, lane, due_at, attempt, \
+    token, owner, piece, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+pub(crate) const PENDING_DELETE: &str = "DELETE FROM onceward_pending WHERE subscription = ?1 AND lo = ?2";
+pub(crate) const PENDING_DUE: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, error FROM onceward_pending \
+    WHERE subscription = ?1 AND lane = ?2 AND due_at <= ?3 ORDER BY due_at, lo LIMIT ?4";
+pub(crate) const PENDING_AT: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, error FROM onceward_pending \
+    WHERE subscription = ?1 AND lo <= ?2 ORDER BY lo DESC LIMIT 1";
+pub(crate) const PENDING_FROM: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, error FROM onceward_pending \
+    WHERE subscription = ?1 AND lo >= ?2 AND lo < ?3 ORDER BY lo LIMIT ?4";
+pub(crate) const PENDING_NEXT_DUE: &str =
+    "SELECT min(due_at) FROM onceward_pending WHERE subscription = ?1 AND lane = ?2 AND due_at > ?3";
+pub(crate) const PENDING_SUMS: &str = "SELECT \
+    coalesce(sum(iif(owner IS NOT NULL AND due_at > ?3, hi - lo, 0)), 0), \
+    coalesce(sum(iif(owner IS NULL AND due_at > ?3 AND due_at < ?4, hi - lo, 0)), 0), \
+    coalesce(sum(iif(due_at = ?4, hi - lo, 0)), 0), \
+    coalesce(sum(iif(due_at <= ?3, hi - lo, 0)), 0), min(lo) \
+    FROM onceward_pending WHERE subscription = ?1 AND lane = ?2";
+pub(crate) const PENDING_OF_OWNER: &str =
+    "SELECT subscription, lo FROM onceward_pending WHERE owner = ?1 AND due_at > ?2 ORDER BY subscription, lo";
+pub(crate) const PENDING_RELEASE_OWNER: &str =
+    "UPDATE onceward_pending SET owner = NULL, due_at = min(due_at, ?2) WHERE owner = ?1";
+pub(crate) const PENDING_DUE_SET: &str = "UPDATE onceward_pending SET due_at = ?3 WHERE subscription = ?1 AND lo = ?2";
+pub(crate) const PENDING_DELETE_UNOWNED: &str =
+    "DELETE FROM onceward_pending WHERE subscription = ?1 AND lane = ?2 AND owner IS NULL";
+pub(crate) const PENDING_DELETE_ALL: &str = "DELETE FROM onceward_pending WHERE subscription = ?1";
+
+// Ordering keys.
+pub(crate) const ORDER_INSERT: &str = "INSERT INTO onceward_order(subscription, key, id) VALUES (?1, ?2, ?3)";
+pub(crate) const ORDER_NTH: &str =
+    "SELECT id FROM onceward_order WHERE subscription = ?1 AND key = ?2 ORDER BY id LIMIT 1 OFFSET ?3";
+pub(crate) const ORDER_AFTER: &str =
+    "SELECT id FROM onceward_order WHERE subscription = ?1 AND key = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+pub(crate) const ORDER_BETWEEN: &str =
+    "SELECT key, id FROM onceward_order WHERE subscription = ?1 AND id >= ?2 AND id < ?3 ORDER BY id";
+pub(crate) const ORDER_DELETE_BETWEEN: &str =
+    "DELETE FROM onceward_order WHERE subscription = ?1 AND id >= ?2 AND id < ?3";
+pub(crate) const ORDER_DELETE_ALL: &str = "DELETE FROM onceward_order WHERE subscription = ?1";
+
+// Dead letters.
+pub(crate) const DEAD_INSERT: &str = "INSERT INTO onceward_dead(subscription, id, attempts, reason, error, died_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(crate) const DEAD_GET: &str = "SELECT attempts FROM onceward_dead WHERE subscription = ?1 AND id = ?2";
+pub(crate) const DEAD_IDS_BETWEEN: &str =
+    "SELECT id FROM onceward_dead WHERE subscription = ?1 AND id >= ?2 AND id < ?3 ORDER BY id";
+pub(crate) const DEAD_LIST: &str = "SELECT d.id, d.attempts, d.reason, d.error, d.died_at, m.sent_at, m.key, \
+    m.ordering_key, m.headers, m.body FROM onceward_dead AS d JOIN onceward_message AS m ON m.id = d.id \
+    WHERE d.subscription = ?1 AND d.id > ?2 ORDER BY d.id LIMIT ?3";
+pub(crate) const DEAD_AFTER: &str =
+    "SELECT id FROM onceward_dead WHERE subscription = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+pub(crate) const DEAD_DELETE: &str = "DELETE FROM onceward_dead WHERE subscription = ?1 AND id = ?2";
+pub(crate) const DEAD_DELETE_ALL: &str = "DELETE FROM onceward_dead WHERE subscription = ?1";
+
+// The ledger.
+pub(crate) const LEDGER_GET: &str =
+    "SELECT message, fingerprint, expires_at FROM onceward_ledger WHERE scope = ?1 AND key = ?2";
+pub(crate) const LEDGER_PUT: &str = "INSERT INTO onceward_ledger(scope, key, message, fingerprint, expires_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT(scope, key) DO UPDATE SET message = excluded.message, \
+    fingerprint = excluded.fingerprint, expires_at = excluded.expires_at";
+pub(crate) const LEDGER_FORGET: &str = "DELETE FROM onceward_ledger WHERE (scope, key) IN (SELECT scope, key \
+    FROM onceward_ledger WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+pub(crate) const IN_DOUBT_COUNT: &str = "SELECT count(*) FROM onceward_in_doubt WHERE subscription = ?1";
+pub(crate) const IN_DOUBT_COUNT_ALL: &str = "SELECT count(*) FROM onceward_in_doubt";
+
+// Instances and trash.
+pub(crate) const INSTANCE_NEXT: &str =
+    "UPDATE onceward_meta SET next_instance = next_instance + 1 WHERE id = 1 RETURNING next_instance - 1";
+pub(crate) const INSTANCE_DELETE_SLOT: &str = "DELETE FROM onceward_instance WHERE slot = ?1 RETURNING id";
+pub(crate) const INSTANCE_INSERT: &str =
+    "INSERT INTO onceward_instance(id, slot, process, opened_at) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const INSTANCE_DELETE: &str = "DELETE FROM onceward_instance WHERE id = ?1";
+pub(crate) const INSTANCES_OTHER: &str = "SELECT id, slot FROM onceward_instance WHERE id <> ?1 ORDER BY id";
+pub(crate) const TRASH_INSERT: &str = "INSERT INTO onceward_trash(lo, hi, queue) VALUES (?1, ?2, ?3) \
+    ON CONFLICT(lo) DO UPDATE SET hi = max(hi, excluded.hi)";
+pub(crate) const TRASH_FIRST: &str = "SELECT lo, hi, queue FROM onceward_trash ORDER BY lo LIMIT 1";
+pub(crate) const TRASH_DELETE: &str = "DELETE FROM onceward_trash WHERE lo = ?1";
+
+pub(crate) const ANY_EXPIRED: &str =
+    "SELECT 1 FROM onceward_message WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT 1";
+pub(crate) const ANY_FORGOTTEN: &str =
+    "SELECT 1 FROM onceward_ledger WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT 1";
+pub(crate) const ANY_TRASH: &str = "SELECT 1 FROM onceward_trash WHERE ?1 IS NOT NULL LIMIT 1";
+pub(crate) const PAGE_COUNT: &str = "PRAGMA page_count";
+pub(crate) const FREELIST_COUNT: &str = "PRAGMA freelist_count";

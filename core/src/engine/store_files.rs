@@ -1,0 +1,150 @@
+//! The files of one open store: the database, its log, its shared memory, and the side file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::Liveness;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::files;
+use crate::sys::side::SideFile;
+use crate::sys::space;
+
+/// What follows the database's name in the side file's.
+pub(crate) const SIDE_SUFFIX: &str = "-onceward";
+
+#[derive(Debug)]
+pub(crate) struct StoreFiles {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) side: Arc<SideFile>,
+}
+
+/// The files that SQLite holds open, once it does.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) database: OpenedFile,
+    /// Shared with the sync stage, which works outside the write lock.
+    pub(crate) wal: Arc<OpenedFile>,
+    pub(crate) shared_memory: OpenedFile,
+}
+
+/// A file that SQLite holds open, and its path.
+#[derive(Debug)]
+pub(crate) struct OpenedFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: files::OpenedFile,
+}
+
+impl StoreFiles {
+    /// Checks the place and prepares the files for SQLite. `None` is a store in memory.
+    pub(crate) fn prepare(path: Option<&Path>, create: bool, allow_remote: bool) -> Result<Self> {
+        files::install()
+            .map_err(|error| Error::with_source(ErrorKind::Unsupported, format!("preparing SQLite: {error}"), error))?;
+        let Some(path) = path else {
+            return Ok(StoreFiles { path: None, side: Arc::new(SideFile::private()) });
+        };
+        let path = absolute(path)?;
+        check_place(&path, create, allow_remote)?;
+        if create {
+            files::create_private(&path).map_err(|error| io_error("creating", &path, error))?;
+        }
+        let side_path = with_suffix(&path, SIDE_SUFFIX);
+        let side = SideFile::open(&side_path).map_err(|error| io_error("opening", &side_path, error))?;
+        Ok(StoreFiles { path: Some(path), side: Arc::new(side) })
+    }
+
+    /// The files that SQLite opened for `path`.
+    pub(crate) fn opened(path: &Path) -> Result<Opened> {
+        let opened = |path: PathBuf| match files::opened(&path) {
+            Ok(file) => Ok(OpenedFile { path, file }),
+            Err(error) => Err(io_error("looking up", &path, error)),
+        };
+        Ok(Opened {
+            database: opened(path.to_owned())?,
+            wal: Arc::new(opened(with_suffix(path, "-wal"))?),
+            shared_memory: opened(with_suffix(path, "-shm"))?,
+        })
+    }
+}
+
+impl Opened {
+    /// Whether the files that were opened are still the ones at their paths.
+    pub(crate) fn still_attached(&self, side: &SideFile) -> bool {
+        self.database.file.still_at_path() && self.wal.file.still_at_path() && side.still_at_path()
+    }
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::invalid("the path is empty"));
+    }
+    // A link is followed, so that the side file stands beside the database however it was named.
+    match std::fs::canonicalize(path) {
+        Ok(path) => Ok(path),
+        Err(_) => std::path::absolute(path).map_err(|error| io_error("resolving", path, error)),
+    }
+}
+
+fn check_place(path: &Path, create: bool, allow_remote: bool) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            return Err(Error::invalid(format!("{} is a directory; a store is one file", path.display())));
+        }
+        Ok(found) if !found.is_file() => {
+            return Err(Error::invalid(format!("{} is not a regular file", path.display())));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            if !folder.is_dir() {
+                return Err(Error::not_found(format!("the folder {} does not exist", folder.display())));
+            }
+            if !create {
+                return Err(Error::not_found(format!("{} does not exist", path.display())));
+            }
+        }
+        Err(error) => return Err(io_error("looking at", path, error)),
+    }
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let remote = space::file_system_is_remote(folder).map_err(|error| io_error("looking at", folder, error))?;
+    match remote {
+        Some(name) if !allow_remote => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("{} is on {name}: a write-ahead log needs the memory of one machine", path.display()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What an error of the operating system about a file means to the caller.
+pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let kind = match error.kind() {
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
+        Io::NotFound => ErrorKind::NotFound,
+        Io::StorageFull | Io::QuotaExceeded => ErrorKind::Full,
+        Io::InvalidData => ErrorKind::Corrupt,
+        Io::InvalidFilename | Io::InvalidInput | Io::NotADirectory => ErrorKind::Invalid,
+        Io::Unsupported => ErrorKind::Unsupported,
+        _ => ErrorKind::Storage,
+    };
+    Error::with_source(kind, format!("{doing} {}: {error}", path.display()), error)
+}
+
+/// Alive is whoever holds the lock on its slot.
+#[derive(Debug)]
+pub(crate) struct SlotLiveness {
+    pub(crate) side: Arc<SideFile>,
+}
+
+impl Liveness for SlotLiveness {
+    fn is_alive(&self, slot: u32) -> bool {
+        // In doubt, alive: a wrong "dead" would hand a living consumer's messages to another.
+        self.side.is_slot_held(slot).unwrap_or(true)
+    }
+}

@@ -1,0 +1,194 @@
+//! The one connection that writes, and one commit on it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use crate::clock::{Liveness, Random};
+use crate::engine::context::{Commit, Context, Fault};
+use crate::engine::execute::execute;
+use crate::engine::operation::{Operation, Reply};
+use crate::engine::settled::Settled;
+use crate::engine::space;
+use crate::engine::store_files::Opened;
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::convert::{kind_of, storage_error};
+use crate::types::Millis;
+
+pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(crate) const COMMIT: &str = "COMMIT";
+pub(crate) const ROLLBACK: &str = "ROLLBACK";
+const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const CHECKPOINT_RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
+
+/// The writing connection and what belongs to it.
+pub(crate) struct Writer {
+    pub(crate) conn: Connection,
+    pub(crate) opened: Option<Opened>,
+    pub(crate) settled: Settled,
+    pub(crate) instance: i64,
+    /// Frames in the log, as of this connection's last commit.
+    pub(crate) frames: Arc<AtomicU64>,
+    /// Set while a statement of the application is prepared or run: the authorizer then guards our tables.
+    pub(crate) guarded: Arc<AtomicBool>,
+    pub(crate) wal_bytes_max: u64,
+}
+
+/// What the outside world says, for one commit.
+#[derive(Clone, Copy)]
+pub(crate) struct Outside<'a> {
+    pub(crate) now: Millis,
+    pub(crate) random: &'a dyn Random,
+    pub(crate) liveness: &'a dyn Liveness,
+}
+
+/// The answers to a group of operations, and what follows from their commit.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    pub(crate) answers: Vec<Result<Reply>>,
+    pub(crate) commit: Commit,
+}
+
+impl Writer {
+    /// Runs the operations in one commit. What SQLite fails on is tried once more by itself, so that one operation's
+    /// trouble is not another's.
+    pub(crate) fn run(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
+        match self.attempt(operations, outside) {
+            Ok(committed) => committed,
+            Err(error) if kind_of(&error) == Some(ErrorKind::Full) => {
+                // The log may be full of frames that are no longer needed: start it over, in the space it has.
+                self.checkpoint(CHECKPOINT_RESTART);
+                self.each(operations, outside)
+            }
+            Err(error) if operations.len() > 1 && kind_of(&error) != Some(ErrorKind::Busy) => {
+                drop(error);
+                self.each(operations, outside)
+            }
+            Err(error) => {
+                let error = storage_error("writing", &error);
+                Committed {
+                    answers: operations.iter().map(|_| Err(error.clone())).collect(),
+                    commit: Commit::default(),
+                }
+            }
+        }
+    }
+
+    fn each(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
+        let mut all = Committed::default();
+        for operation in operations {
+            match self.attempt(&[operation], outside) {
+                Ok(one) => {
+                    all.answers.extend(one.answers);
+                    all.commit.needs_sync |= one.commit.needs_sync;
+                    all.commit.wakes.extend(one.commit.wakes);
+                }
+                Err(error) => all.answers.push(Err(storage_error("writing", &error))),
+            }
+        }
+        all
+    }
+
+    fn attempt(&mut self, operations: &[&Operation], outside: Outside<'_>) -> rusqlite::Result<Committed> {
+        let mut committed = Committed::default();
+        if self.frames.load(Ordering::Relaxed) * 4096 > self.wal_bytes_max {
+            self.checkpoint(CHECKPOINT_PASSIVE);
+        }
+        self.conn.prepare_cached(BEGIN)?.execute([])?;
+        match self.fill(operations, outside, &mut committed) {
+            Ok(()) => {}
+            Err(error) => {
+                self.roll_back();
+                return Err(error);
+            }
+        }
+        if let Err(error) = self.commit() {
+            self.roll_back();
+            return Err(error);
+        }
+        self.settled.remember(std::mem::take(&mut committed.commit.settlements));
+        Ok(committed)
+    }
+
+    fn fill(
+        &mut self,
+        operations: &[&Operation],
+        outside: Outside<'_>,
+        committed: &mut Committed,
+    ) -> rusqlite::Result<()> {
+        let added: u64 = operations.iter().map(|operation| operation.bytes_added()).sum();
+        let room = if added > 0 { self.make_room(added) } else { Ok(()) };
+        let parts = (outside.random, outside.liveness);
+        let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled);
+        for operation in operations {
+            if let (Err(full), true) = (&room, operation.bytes_added() > 0) {
+                committed.answers.push(Err(full.clone()));
+                continue;
+            }
+            match execute(&mut cx, operation) {
+                Ok(reply) => committed.answers.push(Ok(reply)),
+                Err(Fault::Refused(error)) => committed.answers.push(Err(error)),
+                Err(Fault::Failed(error)) => return Err(error),
+            }
+        }
+        match cx.flush_lanes() {
+            Ok(()) => {}
+            Err(Fault::Failed(error)) => return Err(error),
+            Err(Fault::Refused(error)) => unreachable!("invariant: writing lanes back refuses nothing: {error}"),
+        }
+        let instance = cx.instance;
+        committed.commit = cx.commit;
+        self.instance = instance;
+        Ok(())
+    }
+
+    /// Makes sure that a commit that adds `bytes` finds room, without touching what is kept back for settling.
+    pub(crate) fn make_room(&self, bytes: u64) -> Result<()> {
+        let Some(opened) = &self.opened else { return Ok(()) };
+        let frames = self.frames.load(Ordering::Relaxed);
+        if frames * 4096 > self.wal_bytes_max {
+            return Err(Error::new(
+                ErrorKind::Full,
+                format!(
+                    "the write-ahead log has {} bytes; the limit is {}: a reader that does not end keeps it from \
+                     starting over",
+                    frames * 4096,
+                    self.wal_bytes_max
+                ),
+            ));
+        }
+        space::reserve(&self.conn, opened, bytes, frames)
+    }
+
+    pub(crate) fn begin(&self) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(BEGIN)?.execute([]).map(|_| ())
+    }
+
+    pub(crate) fn commit(&self) -> rusqlite::Result<()> {
+        self.conn.prepare_cached(COMMIT)?.execute([]).map(|_| ())
+    }
+
+    pub(crate) fn roll_back(&self) {
+        if !self.conn.is_autocommit() {
+            // What cannot be rolled back was rolled back by SQLite itself.
+            let _ = self.conn.execute_batch(ROLLBACK);
+        }
+    }
+
+    fn checkpoint(&self, sql: &'static str) {
+        let done = self.conn.prepare_cached(sql).and_then(|mut statement| {
+            statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
+        });
+        if let Ok((frames, moved)) = done
+            && frames == moved
+        {
+            // The next commit starts the log over.
+            self.frames.store(0, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn checkpoint_passive(&self) {
+        self.checkpoint(CHECKPOINT_PASSIVE);
+    }
+}

@@ -1,0 +1,158 @@
+//! System calls as plain functions that return `io::Result`.
+//!
+//! It owns no state. It must never retry anything but an interrupted call.
+
+use std::ffi::{CStr, CString, c_int};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// What makes two paths or descriptors the same file, for as long as one of them is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity {
+    dev: u64,
+    ino: u64,
+}
+
+/// The part of `struct stat` that this module needs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Status {
+    pub(super) identity: Identity,
+    pub(super) is_regular: bool,
+    pub(super) len_bytes: u64,
+    pub(super) allocated_bytes: u64,
+}
+
+/// How a range is locked. The owner is the open file description, not the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    Exclusive,
+    None,
+}
+
+/// A path as the kernel takes it.
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        io::Error::new(io::ErrorKind::InvalidInput, format!("path {} contains a zero byte", path.display()))
+    })
+}
+
+/// Opens with `O_CLOEXEC`. `mode` counts only where the file is created.
+pub(super) fn open(path: &CStr, flags: c_int, mode: c_int) -> io::Result<RawFd> {
+    retry(|| {
+        // SAFETY: `path` is a valid zero-terminated string for the whole call.
+        unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC, mode) }
+    })
+}
+
+/// Never lets a database become one of the standard descriptors, where a stray print would write into it.
+/// Closing it afterwards would be too late, since a close drops locks.
+pub(super) fn occupy_standard_descriptors() {
+    for fd in 0..3 {
+        // SAFETY: F_GETFD takes no argument and touches no memory.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1 {
+            let _ = open(c"/dev/null", libc::O_RDWR, 0);
+        }
+    }
+}
+
+/// Closes `fd`. An error cannot be acted upon: on Linux the descriptor is gone in any case.
+pub(super) fn close(fd: RawFd) {
+    // SAFETY: closing touches no memory; the callers in `sys` own the numbers they pass.
+    unsafe { libc::close(fd) };
+}
+
+/// A second descriptor of the same open file description, never one of the three standard ones.
+pub(super) fn duplicate(fd: RawFd) -> io::Result<RawFd> {
+    retry(|| {
+        // SAFETY: F_DUPFD_CLOEXEC takes an integer and touches no memory of ours.
+        unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }
+    })
+}
+
+/// Status of the file at `path`; a symbolic link is followed only if `follow`.
+pub(super) fn stat(path: &CStr, follow: bool) -> io::Result<Status> {
+    let mut raw = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` is zero-terminated and `raw` has room for a `struct stat`.
+    retry(|| unsafe {
+        if follow { libc::stat(path.as_ptr(), raw.as_mut_ptr()) } else { libc::lstat(path.as_ptr(), raw.as_mut_ptr()) }
+    })?;
+    // SAFETY: the call succeeded, so the kernel filled the structure.
+    Ok(Status::from(&unsafe { raw.assume_init() }))
+}
+
+/// Status of an open file.
+pub(super) fn fstat(fd: RawFd) -> io::Result<Status> {
+    let mut raw = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `raw` has room for a `struct stat`.
+    retry(|| unsafe { libc::fstat(fd, raw.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded, so the kernel filled the structure.
+    Ok(Status::from(&unsafe { raw.assume_init() }))
+}
+
+/// Takes or drops a lock on `len_bytes` bytes (0 is "to the end") without waiting. `false` if another owner is in the way.
+pub(super) fn try_lock(fd: RawFd, lock: Lock, start: i64, len_bytes: i64) -> io::Result<bool> {
+    match fcntl_lock(fd, libc::F_OFD_SETLK, &mut flock(lock, start, len_bytes)) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes an exclusive lock and waits for it as long as it takes.
+pub(super) fn lock_blocking(fd: RawFd, start: i64, len_bytes: i64) -> io::Result<()> {
+    fcntl_lock(fd, libc::F_OFD_SETLKW, &mut flock(Lock::Exclusive, start, len_bytes))
+}
+
+/// Whether another owner holds any lock in the range.
+pub(super) fn is_locked_by_another(fd: RawFd, start: i64, len_bytes: i64) -> io::Result<bool> {
+    let mut probe = flock(Lock::Exclusive, start, len_bytes);
+    fcntl_lock(fd, libc::F_OFD_GETLK, &mut probe)?;
+    Ok(c_int::from(probe.l_type) != libc::F_UNLCK)
+}
+
+/// Runs a system call until it is not interrupted, and turns -1 into the error.
+pub(super) fn retry(mut call: impl FnMut() -> c_int) -> io::Result<c_int> {
+    loop {
+        let result = call();
+        if result != -1 {
+            return Ok(result);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn flock(lock: Lock, start: i64, len_bytes: i64) -> libc::flock {
+    let kind = match lock {
+        Lock::Exclusive => libc::F_WRLCK,
+        Lock::None => libc::F_UNLCK,
+    };
+    // SAFETY: `flock` is a plain C structure for which all zeros is a valid value. `l_pid` must be 0 for OFD commands.
+    let mut range: libc::flock = unsafe { MaybeUninit::zeroed().assume_init() };
+    range.l_type = kind as libc::c_short;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    range.l_start = start;
+    range.l_len = len_bytes;
+    range
+}
+
+fn fcntl_lock(fd: RawFd, command: c_int, range: &mut libc::flock) -> io::Result<()> {
+    // SAFETY: `range` is a valid, exclusively borrowed `struct flock` for the whole call.
+    retry(|| unsafe { libc::fcntl(fd, command, std::ptr::from_mut(range)) }).map(drop)
+}
+
+impl From<&libc::stat> for Status {
+    fn from(raw: &libc::stat) -> Status {
+        Status {
+            identity: Identity { dev: raw.st_dev, ino: raw.st_ino },
+            is_regular: raw.st_mode & libc::S_IFMT == libc::S_IFREG,
+            len_bytes: raw.st_size as u64,
+            allocated_bytes: raw.st_blocks as u64 * 512,
+        }
+    }
+}
