@@ -322,6 +322,11 @@ impl Consumer {
         self.outstanding.flush()
     }
 
+    /// Whether [`StopHandle::stop`] was called.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
     /// A handle that ends this consumer from another thread.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle { stopped: Arc::clone(&self.stopped), subscription: self.subscription.clone() }

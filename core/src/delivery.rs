@@ -1,6 +1,6 @@
 //! A message in the hands of a receiver, and the ways to settle it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::consumer::Outstanding;
@@ -87,14 +87,16 @@ pub(crate) fn check_words(what: &str, text: &str) -> Result<()> {
 
 /// A message handed to this receiver, its own until the lease ends. Settle it, in one of the ways below.
 ///
-/// Dropping it settles nothing: the message is offered again when the lease has ended. Each way consumes the delivery; to
-/// be able to repeat one that failed with `Busy`, keep its [`receipt`](Delivery::receipt): the same settle repeated gives
-/// the same answer.
+/// Dropping it settles nothing: the message is offered again when the lease has ended. A settle that failed with `Busy` or
+/// `Full` may be repeated; one that succeeded is final, and another on the same delivery fails with `Invalid`. (By
+/// [`receipt`](Delivery::receipt), through the [`Subscription`], the same settle repeated gives the same answer.)
 #[derive(Debug)]
 pub struct Delivery {
     subscription: Subscription,
     raw: RawDelivery,
     headers: Headers,
+    /// What was done with it, once something was.
+    settled: Arc<OnceLock<&'static str>>,
     /// The consumer it came from, if it did.
     outstanding: Option<Arc<Outstanding>>,
 }
@@ -106,7 +108,7 @@ impl Delivery {
         outstanding: Option<Arc<Outstanding>>,
     ) -> Result<Self> {
         let headers = decode_headers(raw.headers.take().map(std::borrow::Cow::Owned))?;
-        Ok(Delivery { subscription, raw, headers, outstanding })
+        Ok(Delivery { subscription, raw, headers, settled: Arc::default(), outstanding })
     }
 
     /// The message's id.
@@ -181,18 +183,19 @@ impl Delivery {
     ///
     /// # Errors
     /// `LeaseLost` when the message was meanwhile given to someone else or finished.
-    pub fn ack(self) -> Result<()> {
-        match &self.outstanding {
-            Some(outstanding) => outstanding.ack(self.receipt()),
-            None => self.settle(Verb::Ack),
-        }
+    pub fn ack(&self) -> Result<()> {
+        let Some(outstanding) = &self.outstanding else { return self.settle(Verb::Ack) };
+        self.check_unsettled()?;
+        outstanding.ack(self.receipt())?;
+        self.mark_settled(&Verb::Ack);
+        Ok(())
     }
 
     /// Gives the message back as failed: it is offered again after a delay, or dead-lettered when its attempts are used up.
     ///
     /// # Errors
     /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a delay or text over its limit.
-    pub fn nack(self, nack: &Nack) -> Result<()> {
+    pub fn nack(&self, nack: &Nack) -> Result<()> {
         self.settle(nack.verb()?)
     }
 
@@ -200,7 +203,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a reason over its limit.
-    pub fn dead_letter(self, reason: &str) -> Result<()> {
+    pub fn dead_letter(&self, reason: &str) -> Result<()> {
         check_words("reason", reason)?;
         self.settle(Verb::DeadLetter { reason: reason.to_owned() })
     }
@@ -209,7 +212,7 @@ impl Delivery {
     ///
     /// # Errors
     /// `LeaseLost`; `Invalid` on an at-most-once queue.
-    pub fn release(self) -> Result<()> {
+    pub fn release(&self) -> Result<()> {
         self.settle(Verb::Release)
     }
 
@@ -219,6 +222,7 @@ impl Delivery {
     /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a lease out of range.
     pub fn extend(&mut self, lease: Duration) -> Result<()> {
         check_lease(lease)?;
+        self.check_unsettled()?;
         self.settle_as(Verb::Extend { lease })?;
         self.raw.lease_expires_at = self.subscription.queue().engine.now().plus(lease);
         Ok(())
@@ -229,15 +233,36 @@ impl Delivery {
     pub fn transaction(&self) -> Result<Transaction> {
         let engine = Arc::clone(&self.subscription.queue().engine);
         engine.check_usable()?;
-        Ok(Transaction::new(engine, Some((self.subscription.id(), self.receipt(), self.outstanding.clone()))))
+        self.check_unsettled()?;
+        let acknowledged = Acknowledged {
+            subscription: self.subscription.id(),
+            receipt: self.receipt(),
+            settled: Arc::clone(&self.settled),
+            outstanding: self.outstanding.clone(),
+        };
+        Ok(Transaction::new(engine, Some(acknowledged)))
     }
 
-    fn settle(self, verb: Verb) -> Result<()> {
-        self.settle_as(verb)?;
+    fn settle(&self, verb: Verb) -> Result<()> {
+        self.check_unsettled()?;
+        self.settle_as(verb.clone())?;
+        self.mark_settled(&verb);
         if let Some(outstanding) = &self.outstanding {
             outstanding.forget(self.receipt());
         }
         Ok(())
+    }
+
+    fn check_unsettled(&self) -> Result<()> {
+        match self.settled.get() {
+            Some(how) => Err(Error::invalid(format!("this delivery of message {} was {how} already", self.id()))),
+            None => Ok(()),
+        }
+    }
+
+    fn mark_settled(&self, verb: &Verb) {
+        // Of two threads that settle one handle at once, the first names what was done.
+        let _ = self.settled.set(verb.name());
     }
 
     fn settle_as(&self, verb: Verb) -> Result<()> {
@@ -258,4 +283,20 @@ pub(crate) fn lease_lost(receipt: Receipt) -> Error {
 }
 
 /// The delivery that a transaction acknowledges.
-pub(crate) type Acknowledged = (SubscriptionId, Receipt, Option<Arc<Outstanding>>);
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) receipt: Receipt,
+    settled: Arc<OnceLock<&'static str>>,
+    outstanding: Option<Arc<Outstanding>>,
+}
+
+impl Acknowledged {
+    /// The transaction has committed.
+    pub(crate) fn done(&self) {
+        let _ = self.settled.set(Verb::Ack.name());
+        if let Some(outstanding) = &self.outstanding {
+            outstanding.forget(self.receipt);
+        }
+    }
+}

@@ -199,6 +199,16 @@ impl QueueSettings {
     }
 }
 
+/// A queue's semantics were fixed when it was created.
+pub(crate) fn check_semantics(name: &str, stored: Semantics, wanted: Option<Semantics>) -> Result<()> {
+    match wanted {
+        Some(wanted) if wanted != stored => {
+            Err(Error::conflict(format!("queue {name:?} is {stored}; it cannot be opened as {wanted}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn check_lease(lease: Duration) -> Result<()> {
     if lease < LEASE_MIN || lease > LEASE_MAX {
         return Err(Error::invalid(format!("lease is {lease:?}; it takes {LEASE_MIN:?} to {LEASE_MAX:?}")));

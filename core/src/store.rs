@@ -11,7 +11,7 @@ use crate::engine::operation::{Operation, Reply};
 use crate::engine::read;
 use crate::error::{Error, Result};
 use crate::limits::{BODY_BYTES_MAX, BODY_BYTES_MAX_DEFAULT, WAIT_MAX};
-use crate::queue::{Queue, QueueOptions};
+use crate::queue::{self, Queue, QueueOptions};
 use crate::semantics::Semantics;
 use crate::transaction::Transaction;
 use crate::types::check_name;
@@ -261,6 +261,13 @@ impl Store {
     fn queue_as(&self, name: &str, semantics: Option<Semantics>, options: QueueOptions) -> Result<Queue> {
         check_name("queue name", name)?;
         options.check()?;
+        if !options.is_set() {
+            // A queue that is there already is opened without waiting for anybody who writes.
+            if let Some((id, found)) = self.engine.read(|conn| read::queue(conn, name))? {
+                queue::check_semantics(name, found, semantics)?;
+                return Ok(Queue::new(Arc::clone(&self.engine), id, name, found));
+            }
+        }
         let operation = Operation::OpenQueue { name: name.to_owned(), semantics, options };
         match self.engine.call(operation)? {
             Reply::Queue { id, semantics } => Ok(Queue::new(Arc::clone(&self.engine), id, name, semantics)),

@@ -216,15 +216,12 @@ impl Transaction {
     /// `LeaseLost` when the delivery it was begun from was lost: everything is rolled back. `Expired` past the time limit.
     /// With `Storage` the outcome is unknown: look, or receive again and see whether the message is still there.
     pub fn commit(mut self) -> Result<()> {
-        if let Some((subscription, receipt, outstanding)) = self.acknowledged.take() {
-            self.settle(Settle { subscription, verb: Verb::Ack, receipts: vec![receipt] })?;
-            self.commit_begun()?;
-            if let Some(outstanding) = outstanding {
-                outstanding.forget(receipt);
-            }
-            return Ok(());
-        }
-        self.commit_begun()
+        let Some(acknowledged) = self.acknowledged.take() else { return self.commit_begun() };
+        let (subscription, receipts) = (acknowledged.subscription, vec![acknowledged.receipt]);
+        self.settle(Settle { subscription, verb: Verb::Ack, receipts })?;
+        self.commit_begun()?;
+        acknowledged.done();
+        Ok(())
     }
 
     fn commit_begun(&mut self) -> Result<()> {

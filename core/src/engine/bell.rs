@@ -13,7 +13,13 @@ use crate::sys::side::{SideFile, WORDS};
 /// Rung by every commit that rings any queue's.
 pub(crate) const ANY: usize = 0;
 /// Shared by all queues whose number is past the words.
-const OVERFLOW: usize = WORDS - 1;
+const OVERFLOW: usize = WORDS - 5;
+/// Counts the commits with sends that must be on disk before they are answered, or handed over.
+pub(crate) const SENT: usize = WORDS - 4;
+/// Up to which of them the log is known to be on disk.
+pub(crate) const SYNCED: usize = WORDS - 3;
+/// Not zero while a sync of the log has failed and nobody has made up for it.
+pub(crate) const LOG_DAMAGED: usize = WORDS - 2;
 
 /// The word of a queue.
 pub(crate) fn word_of(queue: QueueId) -> usize {

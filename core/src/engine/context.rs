@@ -54,6 +54,12 @@ pub(crate) struct Commit {
     pub(crate) needs_sync: bool,
     pub(crate) wakes: Vec<Wake>,
     pub(crate) settlements: Vec<Settlement>,
+    /// Sends that must be on disk before they are answered or handed over.
+    pub(crate) sends: bool,
+    /// Where lanes ended when they were received from.
+    pub(crate) lane_ends: Vec<(i64, i64)>,
+    /// The last message of each lane that is handed over.
+    pub(crate) handed_over: Vec<(i64, i64)>,
     lanes: Vec<LaneTail>,
     queues: Vec<QueueRow>,
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::engine::operation::{Operation, Reply};
+use crate::engine::writer::CHECKPOINT_FRAMES;
 use crate::engine::{Engine, bell, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::connection::{self, Role};
@@ -24,10 +25,6 @@ const IDLE_EVERY: Duration = Duration::from_millis(500);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Sweeps of one kind in a row, so that others get their turn.
 const SWEEPS_MAX: usize = 20;
-/// Frames in the log that make a checkpoint worth its syncs: 4 MiB.
-const CHECKPOINT_FRAMES: u64 = 1_000;
-/// Frames at which the committing thread itself makes way for the log to start over: 16 MiB.
-const CHECKPOINT_FRAMES_INLINE: u64 = 4_000;
 
 /// Something that is kept going while it lives: a consumer's leases.
 pub(crate) trait Keep: Send + Sync {
@@ -52,13 +49,18 @@ struct State {
     /// How many receivers of this process sleep on each word.
     sleepers: BTreeMap<usize, usize>,
     kept: Vec<Weak<dyn Keep>>,
-    checkpoint: bool,
-    transaction: bool,
+    /// Something came that must be looked at now.
+    poked: bool,
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn poke(&self) {
+        self.lock().poked = true;
+        self.changed.notify_one();
     }
 }
 
@@ -92,7 +94,7 @@ impl House {
         *state.sleepers.entry(word).or_default() += 1;
         drop(state);
         if first {
-            self.shared.changed.notify_one();
+            self.shared.poke();
         }
         Sleeper { house: self, word }
     }
@@ -100,22 +102,11 @@ impl House {
     /// Keeps something going for as long as it lives.
     pub(crate) fn keep(&self, kept: Weak<dyn Keep>) {
         self.shared.lock().kept.push(kept);
-        self.shared.changed.notify_one();
+        self.shared.poke();
     }
 
     pub(crate) fn transaction_began(&self) {
-        self.shared.lock().transaction = true;
-        self.shared.changed.notify_one();
-    }
-
-    pub(crate) fn after_commit(&self, frames: u64) {
-        if frames >= CHECKPOINT_FRAMES {
-            let mut state = self.shared.lock();
-            if !state.checkpoint {
-                state.checkpoint = true;
-                self.shared.changed.notify_one();
-            }
-        }
+        self.shared.poke();
     }
 
     /// Wakes every receiver of this process, and of others that sleep on the same words.
@@ -148,7 +139,7 @@ pub(crate) fn start(engine: &Arc<Engine>) -> Result<()> {
     let weak = Arc::downgrade(engine);
     let shared = Arc::clone(&engine.house.shared);
     let conn = match &engine.files.path {
-        Some(path) => Some(connection::open(Some(path), Role::Reader, engine.options.busy_timeout)?),
+        Some(path) => Some(connection::open(Some(path), Role::Reader, &engine.patience)?),
         None => None,
     };
     let thread = std::thread::Builder::new()
@@ -168,11 +159,20 @@ struct Housekeeper {
     swept_at: Instant,
     data_version: i64,
     expire_after: (i64, i64),
+    /// Frames in the log at the last look: what does not grow rests.
+    frames_seen: u64,
 }
 
 impl Housekeeper {
     fn new(shared: Arc<Shared>, conn: Option<Connection>) -> Self {
-        Housekeeper { shared, conn, swept_at: Instant::now(), data_version: 0, expire_after: (i64::MIN, 0) }
+        Housekeeper {
+            shared,
+            conn,
+            swept_at: Instant::now(),
+            data_version: 0,
+            expire_after: (i64::MIN, 0),
+            frames_seen: 0,
+        }
     }
 
     fn run(mut self, engine: &Weak<Engine>) {
@@ -183,18 +183,14 @@ impl Housekeeper {
                 let (mut state, _) = self
                     .shared
                     .changed
-                    .wait_timeout_while(state, pause, |state| !state.stop && !state.checkpoint && !state.transaction)
+                    .wait_timeout_while(state, pause, |state| !state.stop && !state.poked)
                     .unwrap_or_else(PoisonError::into_inner);
                 if state.stop {
                     return;
                 }
-                state.transaction = false;
+                state.poked = false;
                 state.kept.retain(|kept| kept.strong_count() > 0);
-                Work {
-                    checkpoint: std::mem::take(&mut state.checkpoint),
-                    watched: !state.sleepers.is_empty(),
-                    kept: state.kept.clone(),
-                }
+                Work { watched: !state.sleepers.is_empty(), kept: state.kept.clone() }
             };
             let Some(engine) = engine.upgrade() else { return };
             pause = self.tick(&engine, work);
@@ -207,9 +203,11 @@ impl Housekeeper {
         if let Some(left) = engine.end_overdue_transaction() {
             pause = pause.min(left);
         }
-        if work.checkpoint {
-            self.checkpoint(engine);
+        let frames = engine.frames.load(Ordering::Relaxed);
+        if frames >= CHECKPOINT_FRAMES && frames == self.frames_seen {
+            self.checkpoint();
         }
+        self.frames_seen = frames;
         for kept in work.kept.iter().filter_map(Weak::upgrade) {
             kept.keep();
         }
@@ -223,18 +221,11 @@ impl Housekeeper {
         pause
     }
 
-    /// Moves the log into the database, beside the writers; what they add meanwhile is left for the next time.
-    fn checkpoint(&self, engine: &Engine) {
+    /// Moves the log into the database, beside the writers: when they rest, it can start over.
+    fn checkpoint(&self) {
         let Some(conn) = &self.conn else { return };
-        // That it could not be done now is no error: the next commit asks again.
+        // That it could not be done now is no error: there is a next time.
         let _ = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if engine.frames.load(Ordering::Relaxed) >= CHECKPOINT_FRAMES_INLINE
-            && let Some(writer) = engine.writer().as_ref()
-            && writer.conn.is_autocommit()
-        {
-            // With the writer held, nothing is added: the last frames are moved and the log starts over.
-            writer.checkpoint_passive();
-        }
     }
 
     /// Looks for commits that rang no bell, and for processes that died.
@@ -298,7 +289,6 @@ impl Housekeeper {
 }
 
 struct Work {
-    checkpoint: bool,
     watched: bool,
     kept: Vec<Weak<dyn Keep>>,
 }

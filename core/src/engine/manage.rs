@@ -5,7 +5,7 @@ use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::{clear, sql};
 use crate::error::Error;
 use crate::limits::SUBSCRIPTIONS_MAX;
-use crate::queue::{DEFAULT_SUBSCRIPTION, QueueOptions, QueueSettings, Start};
+use crate::queue::{DEFAULT_SUBSCRIPTION, QueueOptions, QueueSettings, Start, check_semantics};
 use crate::rules::interval::Interval;
 use crate::semantics::Semantics;
 use crate::types::{MessageId, duration_ms};
@@ -25,11 +25,7 @@ pub(crate) fn open_queue(
     let stored = Semantics::from_stored(stored).ok_or_else(|| {
         Error::new(crate::ErrorKind::Corrupt, format!("queue {name:?} has semantics number {stored}"))
     })?;
-    if let Some(wanted) = semantics
-        && wanted != stored
-    {
-        return Err(Error::conflict(format!("queue {name:?} is {stored}; it cannot be opened as {wanted}")).into());
-    }
+    check_semantics(name, stored, semantics)?;
     if options.is_set() {
         configure(cx, id, stored, options)?;
     }

@@ -6,6 +6,7 @@
 pub(crate) mod bell;
 mod clear;
 mod context;
+mod durable;
 mod execute;
 pub(crate) mod housekeeping;
 mod leader;
@@ -28,7 +29,7 @@ pub(crate) mod user_transaction;
 mod writer;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,14 +39,13 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use crate::clock::{Clock, Liveness, Random};
 use crate::engine::leader::{Finished, Run, Turn};
 use crate::engine::operation::{Operation, Reply};
-use crate::engine::settled::Settled;
-use crate::engine::store_files::{SlotLiveness, StoreFiles};
+use crate::engine::store_files::{OpenedFile, SlotLiveness, StoreFiles};
 use crate::engine::sync::SyncStage;
 use crate::engine::user_transaction::Running;
 use crate::engine::writer::{Outside, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::STORES_MAX;
-use crate::storage::connection::{self, Role};
+use crate::storage::connection::{self, Patience, Role};
 use crate::storage::convert::storage_error;
 use crate::storage::schema;
 use crate::store::StoreOptions;
@@ -56,6 +56,9 @@ use crate::sys::side::SideFile;
 const OPERATIONS_PER_COMMIT: usize = 256;
 /// Bytes in one commit, unless a single operation has more.
 const BYTES_PER_COMMIT: u64 = 8 << 20;
+
+/// How long closing waits for other writers.
+const CLOSING_PATIENCE: Duration = Duration::from_millis(100);
 
 /// An open store's engine, shared by every handle.
 pub(crate) struct Engine {
@@ -73,8 +76,13 @@ pub(crate) struct Engine {
     writer: Mutex<Option<Writer>>,
     reader: Mutex<Option<Connection>>,
     sync: SyncStage,
+    /// The write-ahead log, for syncs outside the write lock; none in memory.
+    log: Option<Arc<OpenedFile>>,
+    /// The count of commits with sends, as of this store's last commit.
+    last_sent: AtomicU32,
     pub(crate) frames: Arc<AtomicU64>,
     running: Mutex<Option<Running>>,
+    pub(crate) patience: Patience,
     pub(crate) house: housekeeping::House,
 }
 
@@ -92,11 +100,13 @@ impl Engine {
             Error::new(ErrorKind::Busy, format!("the file is open in {STORES_MAX} stores; that is the limit"))
         })?;
         let frames = Arc::new(AtomicU64::new(0));
-        let writer = open_writer(&files, &options, &frames)?;
+        let patience = Patience::new(options.busy_timeout);
+        let writer = open_writer(&files, &options, &frames, &patience)?;
         let reader = match &files.path {
-            Some(path) => Some(connection::open(Some(path), Role::Reader, options.busy_timeout)?),
+            Some(path) => Some(connection::open(Some(path), Role::Reader, &patience)?),
             None => None,
         };
+        let log = writer.opened.as_ref().map(|opened| Arc::clone(&opened.wal));
         let only_one = is_only_one(&files.side, slot);
         let liveness: Arc<dyn Liveness> = match &options.liveness {
             Some(liveness) => Arc::clone(liveness),
@@ -115,8 +125,11 @@ impl Engine {
             writer: Mutex::new(Some(writer)),
             reader: Mutex::new(reader),
             sync: SyncStage::default(),
+            log,
+            last_sent: AtomicU32::new(0),
             frames,
             running: Mutex::new(None),
+            patience,
             house: housekeeping::House::new(),
             files,
             options,
@@ -133,7 +146,7 @@ impl Engine {
     pub(crate) fn call(&self, operation: Operation) -> Result<Reply> {
         self.check_usable()?;
         self.check_no_transaction_here()?;
-        self.turn.call(operation, self.options.busy_timeout, self)
+        self.turn.call(operation, self.patience.get(), self)
     }
 
     /// The same for housekeeping, which has other things to do than to wait for a transaction of the application.
@@ -239,7 +252,7 @@ impl Engine {
         let refuse = |finished: &mut Finished, error: Error| {
             finished.answers.extend(operations.iter().map(|_| Err(error.clone())));
         };
-        let guard = match self.files.side.write_lock(self.options.busy_timeout) {
+        let guard = match self.files.side.write_lock(self.patience.get()) {
             Ok(Some(guard)) => guard,
             Ok(None) => return refuse(finished, self.busy_error()),
             Err(error) => {
@@ -251,16 +264,20 @@ impl Engine {
         let Some(writer) = writer.as_mut() else {
             return refuse(finished, Error::new(ErrorKind::Closed, "the store is closed"));
         };
-        let outside = Outside { now: self.clock.now(), random: &*self.random, liveness: &*self.liveness };
+        let outside =
+            Outside { now: self.clock.now(), random: &*self.random, liveness: &*self.liveness, side: self.side() };
         // A panic is a bug of ours; it must not leave the callers of a whole group waiting for ever.
         let run = std::panic::AssertUnwindSafe(|| writer.run(operations, outside));
         let Ok(committed) = std::panic::catch_unwind(run) else {
             writer.roll_back();
             return refuse(finished, Error::new(ErrorKind::Storage, "invariant: an operation panicked"));
         };
-        let number = self.sync.committed();
+        let number = self.committed();
         drop(guard);
-        finished.answers.extend(committed.answers);
+        finished.answers.extend(committed.answers.into_iter().map(|answer| match answer {
+            Err(error) if error.kind() == ErrorKind::Busy => Err(self.busy_error()),
+            answer => answer,
+        }));
         finished.wakes.extend(committed.commit.wakes);
         if committed.commit.needs_sync {
             finished.sync = Some(number);
@@ -274,25 +291,65 @@ impl Engine {
                 *answer = Err(error.clone());
             }
         }
+        writer.tend_log();
+    }
+
+    /// Counts a commit. Call under the write lock.
+    fn committed(&self) -> u64 {
+        self.last_sent.store(durable::sent(self.side()), Ordering::SeqCst);
+        self.sync.committed()
     }
 
     pub(crate) fn busy_error(&self) -> Error {
         Error::new(
             ErrorKind::Busy,
-            format!("another process kept the file busy for {:?}; nothing was written", self.options.busy_timeout),
+            format!("others kept the file locked for {:?}; nothing was written", self.options.busy_timeout),
         )
     }
 
     /// Waits until the commit with this number is on disk.
     pub(crate) fn ensure_synced(&self, commit: u64) -> Result<()> {
-        let file = {
-            let writer = self.writer();
-            match writer.as_ref().and_then(|writer| writer.opened.as_ref()) {
-                Some(opened) => Arc::clone(&opened.wal),
-                None => return Ok(()),
+        match &self.log {
+            Some(log) => self.sync.ensure(commit, || self.sync_log(log)),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_log(&self, log: &OpenedFile) -> std::io::Result<()> {
+        let damaged = self.side().word(bell::LOG_DAMAGED);
+        if damaged.load(Ordering::SeqCst) != 0 {
+            return self.rescue_log(log);
+        }
+        let sent = self.last_sent.load(Ordering::SeqCst);
+        match log.file.sync_data() {
+            Ok(()) => {
+                durable::note_synced(self.side(), sent);
+                Ok(())
             }
-        };
-        self.sync.ensure(commit, || file.file.sync_data())
+            Err(error) => {
+                damaged.store(1, Ordering::SeqCst);
+                self.rescue_log(log).map_err(|_| error)
+            }
+        }
+    }
+
+    /// After a failed sync the kernel may hold for clean what never reached the disk, and no later sync can be believed,
+    /// of any process. So the log is written once more, as it stands, and synced; until that works nothing is answered.
+    fn rescue_log(&self, log: &OpenedFile) -> std::io::Result<()> {
+        let busy = || std::io::Error::from(std::io::ErrorKind::ResourceBusy);
+        let turn = self.files.side.write_lock(self.patience.get())?;
+        let writer = self.writer();
+        let writer = writer.as_ref().ok_or_else(busy)?;
+        if turn.is_none() || !writer.conn.is_autocommit() {
+            return Err(busy());
+        }
+        writer.begin().map_err(std::io::Error::other)?;
+        let rescued = log.file.rewrite();
+        writer.roll_back();
+        rescued?;
+        self.side().word(bell::LOG_DAMAGED).store(0, Ordering::SeqCst);
+        durable::note_synced(self.side(), durable::sent(self.side()));
+        Ok(())
     }
 
     /// Closes: what this store held is offered again, and every handle answers `Closed` from then on.
@@ -301,7 +358,9 @@ impl Engine {
             return Ok(());
         }
         self.abandon_transaction("the store was closed");
-        let released = self.turn.call(Operation::Unregister, self.options.busy_timeout, self);
+        // Should others keep the file busy, the slot's lock tells all the same that this store is gone.
+        self.patience.set(CLOSING_PATIENCE.min(self.options.busy_timeout));
+        let released = self.turn.call(Operation::Unregister, self.patience.get(), self);
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -337,7 +396,6 @@ impl Run for Engine {
     }
 
     fn finish(&self, finished: &mut Finished) {
-        bell::ring(self.side(), &finished.wakes);
         if let Some(number) = finished.sync
             && let Err(error) = self.ensure_synced(number)
         {
@@ -345,7 +403,8 @@ impl Run for Engine {
                 *answer = Err(error.clone());
             }
         }
-        self.house.after_commit(self.frames.load(Ordering::Relaxed));
+        // After the sync, so that whoever wakes need not sync again what it is handed.
+        bell::ring(self.side(), &finished.wakes);
     }
 }
 
@@ -363,8 +422,13 @@ impl Drop for Engine {
     }
 }
 
-fn open_writer(files: &StoreFiles, options: &StoreOptions, frames: &Arc<AtomicU64>) -> Result<Writer> {
-    let mut conn = connection::open(files.path.as_deref(), Role::Writer, options.busy_timeout)?;
+fn open_writer(
+    files: &StoreFiles,
+    options: &StoreOptions,
+    frames: &Arc<AtomicU64>,
+    patience: &Patience,
+) -> Result<Writer> {
+    let mut conn = connection::open(files.path.as_deref(), Role::Writer, patience)?;
     schema::migrate(&conn)?;
     let seen = Arc::clone(frames);
     conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::os::raw::c_int| {
@@ -384,15 +448,7 @@ fn open_writer(files: &StoreFiles, options: &StoreOptions, frames: &Arc<AtomicU6
         Some(path) => Some(StoreFiles::opened(path)?),
         None => None,
     };
-    Ok(Writer {
-        conn,
-        opened,
-        settled: Settled::default(),
-        instance: 0,
-        frames: Arc::clone(frames),
-        guarded,
-        wal_bytes_max: options.wal_bytes_max,
-    })
+    Ok(Writer::new(conn, opened, Arc::clone(frames), guarded, options.wal_bytes_max))
 }
 
 /// What a statement of the application may do: anything to its own tables.

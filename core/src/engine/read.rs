@@ -73,6 +73,15 @@ pub(crate) fn queue_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
     rows(conn, sql::QUEUE_NAMES, [], |row| row.get(0))
 }
 
+/// The queue of this name, if its semantics are known ones.
+pub(crate) fn queue(conn: &Connection, name: &str) -> rusqlite::Result<Option<(QueueId, Semantics)>> {
+    let found = conn
+        .prepare_cached(sql::QUEUE_BY_NAME)?
+        .query_row([name], |row| Ok((QueueId(row.get(0)?), Semantics::from_stored(row.get(1)?))))
+        .optional()?;
+    Ok(found.and_then(|(id, semantics)| semantics.map(|semantics| (id, semantics))))
+}
+
 pub(crate) fn queue_settings(
     conn: &Connection,
     queue: QueueId,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::delivery::RawDelivery;
-use crate::engine::context::{Context, Outcome, Terms};
+use crate::engine::context::{Context, Outcome, Terms, lane_of};
 use crate::engine::operation::{Receive, Received, Settle, SubscriptionId, Verb};
 use crate::engine::pending::{self, Death, PARKED, Pending};
 use crate::engine::{order, settle, sql, sweep};
@@ -44,6 +44,13 @@ pub(crate) fn receive(cx: &mut Context<'_>, receive: &Receive) -> Outcome<Receiv
     batch.fill(cx)?;
     if batch.deliveries.is_empty() && sweep::reclaim_dead(cx)? {
         batch.fill(cx)?;
+    }
+    for delivery in &batch.deliveries {
+        let id = delivery.id.stored();
+        match cx.commit.handed_over.iter_mut().find(|(lane, _)| *lane == lane_of(id)) {
+            Some((_, last)) => *last = id.max(*last),
+            None => cx.commit.handed_over.push((lane_of(id), id)),
+        }
     }
     let next_due = if batch.deliveries.is_empty() { batch.next_due } else { None };
     cx.commit.needs_sync |= !batch.deliveries.is_empty() && batch.terms.semantics.syncs_receive();
@@ -134,6 +141,7 @@ impl Batch {
     fn fill(&mut self, cx: &mut Context<'_>) -> Outcome<()> {
         self.next_due = None;
         for mut cursor in cursors(cx, self.terms.subscription)? {
+            cx.commit.lane_ends.push((cursor.lane, cursor.lane_next));
             self.take_due(cx, &mut cursor)?;
             if !self.closed {
                 self.take_unseen(cx, &mut cursor)?;
@@ -269,7 +277,7 @@ impl Batch {
             let place = self.keys.get(key).copied().unwrap_or(0);
             let Some(id) = order::nth(cx, subscription, key, place)? else { break };
             let Some(held) = pending::holding(cx, subscription, id)? else { break };
-            if held.due_at != PARKED || held.piece.is_some() || crate::engine::context::lane_of(id) != cursor.lane {
+            if held.due_at != PARKED || held.piece.is_some() || lane_of(id) != cursor.lane {
                 break;
             }
             let part = Interval::one(id);

@@ -44,6 +44,7 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
     // A duplicate's original may be committed by someone else and not yet be on disk: it is synced all the same.
     cx.commit.needs_sync |= queue.semantics.syncs_send();
     if added > 0 {
+        cx.commit.sends |= queue.semantics.syncs_send();
         cx.wake(queue.id, queue.subscriptions, added);
     }
     Ok(sent)

@@ -18,8 +18,6 @@ pub(crate) struct SyncStage {
 struct State {
     synced: u64,
     syncing: bool,
-    /// A sync failed. What the kernel then still holds is unknown, so that no later sync can be believed.
-    failed: bool,
 }
 
 impl SyncStage {
@@ -35,12 +33,6 @@ impl SyncStage {
             if state.synced >= commit {
                 return Ok(());
             }
-            if state.failed {
-                return Err(Error::new(
-                    ErrorKind::Storage,
-                    "an earlier sync of the write-ahead log failed; close the store and open it again",
-                ));
-            }
             if state.syncing {
                 state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -55,7 +47,6 @@ impl SyncStage {
             match outcome {
                 Ok(()) => state.synced = state.synced.max(covers),
                 Err(error) => {
-                    state.failed = true;
                     return Err(Error::with_source(
                         ErrorKind::Storage,
                         format!("syncing the write-ahead log: {error}; whether the call took effect is unknown"),
@@ -97,15 +88,5 @@ mod tests {
         });
         assert!(syncs.load(Ordering::SeqCst) <= 400);
         assert!(begun.load(Ordering::SeqCst) > 0);
-    }
-
-    #[test]
-    fn after_a_failed_sync_no_later_one_is_believed() {
-        let stage = SyncStage::default();
-        let first = stage.committed();
-        let error = stage.ensure(first, || Err(std::io::Error::other("broken disk"))).expect_err("failed");
-        assert!(error.message().contains("broken disk"));
-        let second = stage.committed();
-        assert_eq!(stage.ensure(second, || Ok(())).expect_err("still").kind(), ErrorKind::Storage);
     }
 }

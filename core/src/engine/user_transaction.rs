@@ -16,7 +16,7 @@ use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
 use crate::engine::{Engine, bell};
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::convert::{statement_error, storage_error};
+use crate::storage::convert::{kind_of, statement_error, storage_error};
 use crate::transaction::{Rows, Value};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -55,7 +55,7 @@ impl Engine {
     pub(crate) fn begin_transaction(&self) -> Result<Number> {
         self.check_usable()?;
         self.check_no_transaction_here()?;
-        self.turn.begin_transaction(self.options.busy_timeout)?;
+        self.turn.begin_transaction(self.patience.get())?;
         let begun = self.begin_on_writer();
         if begun.is_err() {
             self.turn.end_transaction();
@@ -67,13 +67,16 @@ impl Engine {
         let writer = self.writer();
         let writer = writer.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))?;
         // The turn among the processes ends here: SQLite's own lock holds from the begin on.
-        let turn = self.side().write_lock(self.options.busy_timeout).map_err(|error| {
+        let turn = self.side().write_lock(self.patience.get()).map_err(|error| {
             Error::with_source(ErrorKind::Storage, format!("taking the write lock: {error}"), error)
         })?;
         if turn.is_none() {
             return Err(self.busy_error());
         }
-        writer.begin().map_err(|error| storage_error("beginning a transaction", &error))?;
+        writer.begin().map_err(|error| match kind_of(&error) {
+            Some(ErrorKind::Busy) => self.busy_error(),
+            _ => storage_error("beginning a transaction", &error),
+        })?;
         drop(turn);
         if let Err(error) = writer.make_room(APPLICATION_BYTES) {
             writer.roll_back();
@@ -193,26 +196,29 @@ impl Engine {
         let mut numbered = None;
         let mut wakes = Vec::new();
         let outcome = self.within(number, |writer, commit| {
+            writer.count_sends(commit, self.side());
             writer.commit().map_err(|error| {
                 writer.roll_back();
                 storage_error("committing", &error)
             })?;
-            numbered = Some(self.sync.committed());
+            numbered = Some(self.committed());
             writer.settled.remember(std::mem::take(&mut commit.settlements));
             wakes = std::mem::take(&mut commit.wakes);
-            match &writer.opened {
+            let attached = match &writer.opened {
                 Some(opened) if !opened.still_attached(self.side()) => {
                     self.detached.store(true, Ordering::SeqCst);
                     Err(self.detached_error())
                 }
                 _ => Ok(()),
-            }
+            };
+            writer.tend_log();
+            attached
         });
         self.leave(number);
         outcome?;
+        let synced = numbered.map_or(Ok(()), |number| self.ensure_synced(number));
         bell::ring(self.side(), &wakes);
-        self.house.after_commit(self.frames.load(Ordering::Relaxed));
-        numbered.map_or(Ok(()), |number| self.ensure_synced(number))
+        synced
     }
 
     pub(crate) fn roll_back_transaction(&self, number: Number) {

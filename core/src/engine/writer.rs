@@ -7,6 +7,7 @@ use rusqlite::Connection;
 
 use crate::clock::{Liveness, Random};
 use crate::engine::context::{Commit, Context, Fault};
+use crate::engine::durable::{self, Durable};
 use crate::engine::execute::execute;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::settled::Settled;
@@ -14,11 +15,14 @@ use crate::engine::space;
 use crate::engine::store_files::Opened;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::convert::{kind_of, storage_error};
+use crate::sys::side::SideFile;
 use crate::types::Millis;
 
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
+/// Frames in the log that make a checkpoint worth its syncs: 4 MiB.
+pub(crate) const CHECKPOINT_FRAMES: u64 = 1_000;
 const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const CHECKPOINT_RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 
@@ -33,6 +37,9 @@ pub(crate) struct Writer {
     /// Set while a statement of the application is prepared or run: the authorizer then guards our tables.
     pub(crate) guarded: Arc<AtomicBool>,
     pub(crate) wal_bytes_max: u64,
+    pub(crate) durable: Durable,
+    /// Frames at which the log is next tried to be started over.
+    checkpoint_at: u64,
 }
 
 /// What the outside world says, for one commit.
@@ -41,6 +48,7 @@ pub(crate) struct Outside<'a> {
     pub(crate) now: Millis,
     pub(crate) random: &'a dyn Random,
     pub(crate) liveness: &'a dyn Liveness,
+    pub(crate) side: &'a SideFile,
 }
 
 /// The answers to a group of operations, and what follows from their commit.
@@ -51,6 +59,26 @@ pub(crate) struct Committed {
 }
 
 impl Writer {
+    pub(crate) fn new(
+        conn: Connection,
+        opened: Option<Opened>,
+        frames: Arc<AtomicU64>,
+        guarded: Arc<AtomicBool>,
+        wal_bytes_max: u64,
+    ) -> Self {
+        Writer {
+            conn,
+            opened,
+            settled: Settled::default(),
+            instance: 0,
+            frames,
+            guarded,
+            wal_bytes_max,
+            durable: Durable::default(),
+            checkpoint_at: CHECKPOINT_FRAMES,
+        }
+    }
+
     /// Runs the operations in one commit. What SQLite fails on is tried once more by itself, so that one operation's
     /// trouble is not another's.
     pub(crate) fn run(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
@@ -92,9 +120,6 @@ impl Writer {
 
     fn attempt(&mut self, operations: &[&Operation], outside: Outside<'_>) -> rusqlite::Result<Committed> {
         let mut committed = Committed::default();
-        if self.frames.load(Ordering::Relaxed) * 4096 > self.wal_bytes_max {
-            self.checkpoint(CHECKPOINT_PASSIVE);
-        }
         self.conn.prepare_cached(BEGIN)?.execute([])?;
         match self.fill(operations, outside, &mut committed) {
             Ok(()) => {}
@@ -103,10 +128,12 @@ impl Writer {
                 return Err(error);
             }
         }
+        self.count_sends(&committed.commit, outside.side);
         if let Err(error) = self.commit() {
             self.roll_back();
             return Err(error);
         }
+        self.check_durable(&mut committed.commit, outside.side);
         self.settled.remember(std::mem::take(&mut committed.commit.settlements));
         Ok(committed)
     }
@@ -176,6 +203,36 @@ impl Writer {
         }
     }
 
+    /// Counts a commit with sends, before it is visible: in a file only, for in memory nothing is ever synced.
+    pub(crate) fn count_sends(&self, commit: &Commit, side: &SideFile) {
+        if commit.sends && self.opened.is_some() {
+            durable::count_sent(side);
+        }
+    }
+
+    /// After the commit, still under the write lock: what is handed over must be on disk.
+    fn check_durable(&mut self, commit: &mut Commit, side: &SideFile) {
+        if self.opened.is_none() || commit.lane_ends.is_empty() {
+            return;
+        }
+        let (sent, synced) = (durable::sent(side), durable::synced(side));
+        self.durable.observe(sent, synced, &commit.lane_ends);
+        let young = |&(lane, id): &(i64, i64)| !self.durable.is_below(lane, id);
+        commit.needs_sync |= sent != synced && commit.handed_over.iter().any(young);
+    }
+
+    /// Starts the log over when it has grown enough, so that it is written over rather than made longer, which costs a
+    /// sync several times as much. Where a reader keeps it from that, it is tried again after as many frames more.
+    pub(crate) fn tend_log(&mut self) {
+        let frames = self.frames.load(Ordering::Relaxed);
+        if frames < self.checkpoint_at {
+            self.checkpoint_at = self.checkpoint_at.min(frames + CHECKPOINT_FRAMES);
+            return;
+        }
+        self.checkpoint(CHECKPOINT_PASSIVE);
+        self.checkpoint_at = self.frames.load(Ordering::Relaxed) + CHECKPOINT_FRAMES;
+    }
+
     fn checkpoint(&self, sql: &'static str) {
         let done = self.conn.prepare_cached(sql).and_then(|mut statement| {
             statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
@@ -186,9 +243,5 @@ impl Writer {
             // The next commit starts the log over.
             self.frames.store(0, Ordering::Relaxed);
         }
-    }
-
-    pub(crate) fn checkpoint_passive(&self) {
-        self.checkpoint(CHECKPOINT_PASSIVE);
     }
 }

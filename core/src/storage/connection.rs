@@ -1,6 +1,8 @@
 //! Opening connections, with every setting they need.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -18,6 +20,26 @@ const READER_CACHE_KIB: i64 = 1 << 10;
 /// A write-ahead log that grew past this is cut back to it when it starts over.
 const WAL_KEPT_BYTES: i64 = 16 << 20;
 
+/// How long to wait for others. Shared by all that wait for one store, so that closing can cut it short.
+#[derive(Debug, Clone)]
+pub(crate) struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    pub(crate) fn new(patience: Duration) -> Self {
+        let shared = Patience(Arc::default());
+        shared.set(patience);
+        shared
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set(&self, patience: Duration) {
+        self.0.store(u64::try_from(patience.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -26,7 +48,7 @@ pub(crate) enum Role {
 }
 
 /// Opens `path` (already created) or, with `None`, a database in memory.
-pub(crate) fn open(path: Option<&Path>, role: Role, busy_timeout: Duration) -> Result<Connection> {
+pub(crate) fn open(path: Option<&Path>, role: Role, patience: &Patience) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = match path {
         Some(path) => Connection::open_with_flags(path, flags),
@@ -34,7 +56,7 @@ pub(crate) fn open(path: Option<&Path>, role: Role, busy_timeout: Duration) -> R
     }
     .map_err(|error| open_error(path, &error))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-    set_busy_handler(&mut conn, busy_timeout)?;
+    set_busy_handler(&mut conn, patience)?;
     let settle = |sql: &str| conn.execute_batch(sql).map_err(|error| open_error(path, &error));
     let cache = if role == Role::Writer { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
     settle(&format!("PRAGMA cache_size = -{cache}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"))?;
@@ -66,13 +88,14 @@ pub(crate) fn open(path: Option<&Path>, role: Role, busy_timeout: Duration) -> R
 }
 
 /// Waits for writers that do not take part in our own queue for the write lock, with short sleeps.
-fn set_busy_handler(conn: &mut Connection, timeout: Duration) -> Result<()> {
+fn set_busy_handler(conn: &mut Connection, patience: &Patience) -> Result<()> {
+    let patience = patience.clone();
     let mut since = Instant::now();
     conn.busy_handler(Some(move |tries: i32| {
         if tries == 0 {
             since = Instant::now();
         }
-        if since.elapsed() >= timeout {
+        if since.elapsed() >= patience.get() {
             return false;
         }
         std::thread::sleep(Duration::from_micros(if tries < 20 { 100 } else { 1000 }));

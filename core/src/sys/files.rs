@@ -41,7 +41,7 @@ pub(crate) fn create_private(path: &Path) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     let status = os::fstat(fd)?;
-    tables.adopt(fd, status.identity, Access::ReadWrite, true)?;
+    tables.adopt_idle(fd, &path, status.identity, Access::ReadWrite)?;
     Ok(true)
 }
 
@@ -64,6 +64,9 @@ pub(crate) struct OpenedFile {
     generation: u32,
 }
 
+/// What is rewritten at a time.
+const REWRITE_BYTES: usize = 1 << 20;
+
 impl OpenedFile {
     /// Whether the path still names this file.
     pub(crate) fn still_at_path(&self) -> bool {
@@ -74,6 +77,32 @@ impl OpenedFile {
     pub(crate) fn sync_data(&self) -> io::Result<()> {
         // SAFETY: `fd` is open until drop; the call touches no memory.
         os::retry(|| unsafe { libc::fdatasync(self.fd) }).map(drop)
+    }
+
+    /// Writes the file's content over itself and syncs it: what the kernel took for clean is dirty again, and goes to the
+    /// disk. Nobody may write to the file meanwhile.
+    pub(crate) fn rewrite(&self) -> io::Result<()> {
+        let mut buffer = vec![0u8; REWRITE_BYTES];
+        let (mut at, len) = (0, self.len()?);
+        while at < len {
+            let wanted = usize::try_from(len - at).unwrap_or(REWRITE_BYTES).min(REWRITE_BYTES);
+            let offset = at.cast_signed();
+            // SAFETY: `fd` is open until drop, and the buffer holds at least `wanted` bytes.
+            let read =
+                os::retry(|| unsafe { libc::pread(self.fd, buffer.as_mut_ptr().cast(), wanted, offset) as c_int })?;
+            if read == 0 {
+                break;
+            }
+            let read = read.unsigned_abs() as usize;
+            // SAFETY: as above, and the first `read` bytes of the buffer were just read.
+            let written =
+                os::retry(|| unsafe { libc::pwrite(self.fd, buffer.as_ptr().cast(), read, offset) as c_int })?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            at += u64::from(written.unsigned_abs());
+        }
+        self.sync_data()
     }
 
     /// Allocates disk space for the first `bytes` bytes without changing the size. `Unsupported` where it cannot be done.
@@ -195,7 +224,7 @@ fn open_file(path: &CStr, flags: c_int, mode: c_int) -> io::Result<RawFd> {
     let fd = os::open(path, flags, mode)?;
     let status = os::fstat(fd)?;
     if status.is_regular {
-        tables.adopt(fd, status.identity, access, false)?;
+        tables.adopt(fd, path, status.identity, access)?;
     }
     Ok(fd)
 }
@@ -238,32 +267,31 @@ extern "C" fn fcntl(fd: c_int, command: c_int, argument: *mut c_void) -> c_int {
             return unsafe { libc::fcntl(fd, command, argument) };
         }
     };
-    let lock_fd = match fork::role(fd) {
-        Role::LocksOn(lock_fd) => lock_fd,
+    let carrier = match fork::role(fd) {
+        Role::LocksOn(carrier) => carrier,
         Role::Foreign => {
             // SAFETY: opened before `install`: passed on as SQLite gave it.
             return unsafe { libc::fcntl(fd, command, argument) };
         }
         Role::Inherited => return fail(&io::Error::from_raw_os_error(libc::EBADF)),
         Role::Ask | Role::Kept => {
-            let mut tables = pool::tables();
-            let Some(lock_fd) = tables.lock_descriptor(fd) else {
-                return fail(&io::Error::from_raw_os_error(libc::EBADF));
-            };
-            // The call is made under the tables' mutex, because a read-only carrier may be replaced. It does not wait:
-            // SQLite never asks for F_SETLKW here.
-            return lock_through(lock_fd, ofd_command, argument);
+            let carrier = pool::tables().carrier(fd);
+            match carrier {
+                Ok(carrier) => carrier,
+                Err(error) => return fail(&error),
+            }
         }
     };
-    lock_through(lock_fd, ofd_command, argument)
+    // The carrier stays open as long as SQLite has the file open.
+    lock_through(carrier, ofd_command, argument)
 }
 
-fn lock_through(lock_fd: RawFd, command: c_int, argument: *mut c_void) -> c_int {
+fn lock_through(carrier: RawFd, command: c_int, argument: *mut c_void) -> c_int {
     // SAFETY: for the three lock commands SQLite passes a valid, exclusive `struct flock`; the kernel requires that the
     // process id in it is 0.
     unsafe {
         (*argument.cast::<libc::flock>()).l_pid = 0;
-        libc::fcntl(lock_fd, command, argument)
+        libc::fcntl(carrier, command, argument)
     }
 }
 

@@ -5,6 +5,7 @@
 //! ours is listed here, in a fixed table of atomics, and the child replaces each by a descriptor that can do nothing
 //! before any other code of the child runs. The number stays taken, so that a stale connection in the child fails
 //! instead of reaching a stranger's file. (A child has no POSIX locks of its own yet, so these closes lose none.)
+//! A mapping holds on to its description as well, so no lock is ever taken through a description that is mapped.
 //!
 //! It owns the table, the generation and the fork handlers. The child handler must never allocate, lock or free; what
 //! other threads of the parent were doing is kept whole by holding their mutexes over the fork: our tables' and the
@@ -32,9 +33,9 @@ pub(super) enum Role {
     Foreign,
     /// Ours, and not in SQLite's hands: pooled, or of a side file.
     Kept,
-    /// SQLite's; which descriptor carries its locks is in the tables.
+    /// SQLite's, and no lock was taken yet.
     Ask,
-    /// SQLite's; its locks are taken through this writable descriptor of the same file.
+    /// SQLite's; its locks are taken through this other descriptor of the same file.
     LocksOn(RawFd),
     /// The parent's; it has been made harmless in this child.
     Inherited,
@@ -95,7 +96,7 @@ pub(super) fn role(fd: RawFd) -> Role {
         KEPT => Role::Kept,
         ASK => Role::Ask,
         INHERITED => Role::Inherited,
-        lock_fd => Role::LocksOn(lock_fd),
+        carrier => Role::LocksOn(carrier),
     }
 }
 
@@ -110,7 +111,7 @@ pub(super) fn set_role(_tables: &Tables, fd: RawFd, role: Role) -> io::Result<()
         Role::Kept => KEPT,
         Role::Ask => ASK,
         Role::Inherited => INHERITED,
-        Role::LocksOn(lock_fd) => lock_fd,
+        Role::LocksOn(carrier) => carrier,
     };
     slot.store(value, Ordering::Release);
     Ok(())

@@ -23,3 +23,6 @@ mod pool;
 pub(crate) mod side;
 pub(crate) mod space;
 mod turns;
+
+#[cfg(test)]
+mod tests;

@@ -12,13 +12,15 @@
 //! Invariants:
 //! - A file is known by (device, inode), never by path; its entry lives as long as a descriptor of it, so the inode
 //!   cannot be given to another file meanwhile.
-//! - All locks of SQLite on a file go through one descriptor. It changes only while no lock is held through it.
+//! - All locks of SQLite on a file go through one descriptor, the *carrier*, with an open file description of its own.
+//!   A mapping keeps its description alive, and a forked child inherits mappings: a lock on a description that SQLite
+//!   maps would outlive the parent.
 //! - Descriptors that share an open file description are never both in SQLite's hands: they share a file offset.
 
 use super::fork::{self, Role};
 use super::os::{self, Identity, Lock};
 use std::collections::{BTreeMap, VecDeque};
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -38,15 +40,16 @@ pub(super) struct Tables {
     unproven: VecDeque<Identity>,
 }
 
-#[derive(Default)]
 struct File {
+    /// As it was opened. It may name another file by now.
+    path: CString,
     /// In SQLite's hands.
     open: Vec<Descriptor>,
     /// Duplicates in the hands of `OpenedFile`.
     borrowed: Vec<RawFd>,
     idle: Vec<Descriptor>,
-    /// One of the above: the carrier of SQLite's locks, chosen at the first of them.
-    lock: Option<Descriptor>,
+    /// Opened at SQLite's first lock on the file, for writing if that is permitted.
+    carrier: Option<Descriptor>,
     is_queued: bool,
 }
 
@@ -61,8 +64,8 @@ struct Descriptor {
 pub(super) enum Access {
     Read,
     ReadWrite,
-    /// Readable and writable, but its offset is shared with another descriptor: not for SQLite.
-    Duplicate,
+    /// Writable, but not for SQLite: its offset is shared with another descriptor, or it is write-only.
+    Other,
 }
 
 /// The tables, locked. While they are, no fork happens.
@@ -76,12 +79,12 @@ pub(super) fn tables() -> MutexGuard<'static, Tables> {
 }
 
 impl Access {
-    /// From the flags of `open`. Write-only is never used by SQLite, and is not pooled for reuse.
+    /// From the flags of `open`. SQLite never opens for writing only.
     pub(super) fn of_flags(flags: c_int) -> Access {
         match flags & libc::O_ACCMODE {
             libc::O_RDONLY => Access::Read,
             libc::O_RDWR => Access::ReadWrite,
-            _ => Access::Duplicate,
+            _ => Access::Other,
         }
     }
 }
@@ -97,61 +100,44 @@ impl Tables {
         Some(descriptor.fd)
     }
 
-    /// Takes over a freshly opened descriptor, as SQLite's or, if `is_idle`, as one to be reused.
-    pub(super) fn adopt(&mut self, fd: RawFd, identity: Identity, access: Access, is_idle: bool) -> io::Result<()> {
-        // One that cannot be listed can neither be used nor be closed without risk. It stays open, unused: with so many
-        // open files the program is close to its end anyway.
-        fork::set_role(self, fd, Role::Kept)?;
-        let file = self.files.entry(identity).or_default();
-        let descriptor = Descriptor { fd, access };
-        if is_idle {
-            file.idle.push(descriptor)
-        } else {
-            file.open.push(descriptor)
-        }
-        self.file_of.insert(fd, identity);
+    /// Takes over a freshly opened descriptor that SQLite is about to get.
+    pub(super) fn adopt(&mut self, fd: RawFd, path: &CStr, identity: Identity, access: Access) -> io::Result<()> {
+        self.file_for(fd, path, identity)?.open.push(Descriptor { fd, access });
         self.assign_locks(identity);
-        if is_idle {
-            self.queue(identity);
-        }
         Ok(())
     }
 
-    /// Takes back a descriptor that SQLite or an `OpenedFile` is done with. False if it is not in the tables.
-    pub(super) fn give_back(&mut self, fd: RawFd) -> bool {
-        let Some(identity) = self.file_of.get(&fd).copied() else {
-            return false;
-        };
-        let Some(file) = self.files.get_mut(&identity) else {
-            return false;
-        };
+    /// Takes over a freshly opened descriptor that nobody needs now.
+    pub(super) fn adopt_idle(&mut self, fd: RawFd, path: &CStr, identity: Identity, access: Access) -> io::Result<()> {
+        self.file_for(fd, path, identity)?.idle.push(Descriptor { fd, access });
+        self.queue(identity);
+        Ok(())
+    }
+
+    /// Takes back a descriptor that SQLite or an `OpenedFile` is done with.
+    pub(super) fn give_back(&mut self, fd: RawFd) {
+        let Some(identity) = self.file_of.get(&fd).copied() else { return };
+        let Some(file) = self.files.get_mut(&identity) else { return };
         if let Some(index) = file.open.iter().position(|open| open.fd == fd) {
             let descriptor = file.open.swap_remove(index);
             file.idle.push(descriptor);
-            let lock = file.lock.filter(|_| file.open.is_empty());
-            self.mark(fd, Role::Kept);
-            if let Some(lock) = lock {
+            if let Some(carrier) = file.carrier.filter(|_| file.open.is_empty()) {
                 // SQLite leaves it to close() to drop its lock on the -shm file. An error leaves a lock behind, which
                 // the next close or the end of the process drops.
-                let _ = os::try_lock(lock.fd, Lock::None, 0, 0);
+                let _ = os::try_lock(carrier.fd, Lock::None, 0, 0);
             }
-            self.close_if_proven(identity);
+            self.mark(fd, Role::Kept);
         } else if let Some(index) = file.borrowed.iter().position(|borrowed| *borrowed == fd) {
             file.borrowed.swap_remove(index);
-            file.idle.push(Descriptor { fd, access: Access::Duplicate });
-            self.close_if_proven(identity);
+            file.idle.push(Descriptor { fd, access: Access::Other });
         }
-        true
+        self.close_if_proven(identity);
     }
 
     /// A duplicate of a writable descriptor of a file that SQLite has open, or None if it has not.
     pub(super) fn borrow(&mut self, identity: Identity) -> io::Result<Option<RawFd>> {
-        let Some(file) = self.files.get_mut(&identity) else {
-            return Ok(None);
-        };
-        let Some(open) = file.open.iter().find(|open| open.access == Access::ReadWrite) else {
-            return Ok(None);
-        };
+        let Some(file) = self.files.get_mut(&identity) else { return Ok(None) };
+        let Some(open) = file.open.iter().find(|open| open.access == Access::ReadWrite) else { return Ok(None) };
         let fd = os::duplicate(open.fd)?;
         file.borrowed.push(fd);
         self.file_of.insert(fd, identity);
@@ -162,26 +148,26 @@ impl Tables {
         Ok(Some(fd))
     }
 
-    /// The descriptor that carries SQLite's locks on the file of `fd`, chosen now if it was not.
-    pub(super) fn lock_descriptor(&mut self, fd: RawFd) -> Option<RawFd> {
-        let identity = self.file_of.get(&fd).copied()?;
-        let file = self.files.get_mut(&identity)?;
-        if file.lock.is_none() {
-            let mut all = file.open.iter().chain(&file.idle);
-            let writable = all.clone().find(|descriptor| descriptor.access == Access::ReadWrite);
-            file.lock = writable.or_else(|| all.next()).copied();
+    /// The carrier of SQLite's locks on the file of `fd`, opened now if it was not.
+    pub(super) fn carrier(&mut self, fd: RawFd) -> io::Result<RawFd> {
+        let not_open = || io::Error::from_raw_os_error(libc::EBADF);
+        let identity = self.file_of.get(&fd).copied().ok_or_else(not_open)?;
+        if let Some(carrier) = self.files.get(&identity).and_then(|file| file.carrier) {
+            return Ok(carrier.fd);
         }
-        let lock = file.lock?;
+        let carrier = match self.open_again(identity, fd, Access::ReadWrite) {
+            Ok(carrier) => carrier,
+            Err(_) => self.open_again(identity, fd, Access::Read)?,
+        };
+        self.files.get_mut(&identity).ok_or_else(not_open)?.carrier = Some(carrier);
         self.assign_locks(identity);
-        Some(lock.fd)
+        Ok(carrier.fd)
     }
 
     /// Looks again at a few files that others had locked.
     pub(super) fn sweep(&mut self) {
         for _ in 0..RETRIES_PER_CALL.min(self.unproven.len()) {
-            let Some(identity) = self.unproven.pop_front() else {
-                return;
-            };
+            let Some(identity) = self.unproven.pop_front() else { return };
             if let Some(file) = self.files.get_mut(&identity) {
                 file.is_queued = false;
             }
@@ -189,69 +175,84 @@ impl Tables {
         }
     }
 
-    /// Points all descriptors in SQLite's hands to the writable carrier of the locks, if there is one. A read-only
-    /// carrier gives way to a writable descriptor while nobody holds a lock; until then SQLite asks at each call.
-    fn assign_locks(&mut self, identity: Identity) {
-        let Some(file) = self.files.get_mut(&identity) else {
-            return;
-        };
-        if let Some(lock) = file.lock
-            && lock.access == Access::Read
-            && let Some(better) = file.open.iter().find(|open| open.access == Access::ReadWrite)
-            && os::is_locked_by_another(better.fd, 0, 0).is_ok_and(|locked| !locked)
-        {
-            file.lock = Some(*better);
-        }
-        let role = match file.lock {
-            Some(lock) if lock.access == Access::ReadWrite => Role::LocksOn(lock.fd),
-            _ => Role::Ask,
-        };
-        let open: Vec<RawFd> = file.open.iter().map(|open| open.fd).collect();
-        for fd in open {
-            self.mark(fd, role);
+    /// The entry of a file, created now if it is new, with `fd` listed as one of its descriptors.
+    fn file_for(&mut self, fd: RawFd, path: &CStr, identity: Identity) -> io::Result<&mut File> {
+        // One that cannot be listed can neither be used nor be closed without risk. It stays open, unused: with so many
+        // open files the program is close to its end anyway.
+        fork::set_role(self, fd, Role::Kept)?;
+        self.file_of.insert(fd, identity);
+        Ok(self.files.entry(identity).or_insert_with(|| File {
+            path: path.to_owned(),
+            open: Vec::new(),
+            borrowed: Vec::new(),
+            idle: Vec::new(),
+            carrier: None,
+            is_queued: false,
+        }))
+    }
+
+    /// Points all descriptors in SQLite's hands to the carrier, if there is one.
+    fn assign_locks(&self, identity: Identity) {
+        let Some(file) = self.files.get(&identity) else { return };
+        let role = file.carrier.map_or(Role::Ask, |carrier| Role::LocksOn(carrier.fd));
+        for open in &file.open {
+            self.mark(open.fd, role);
         }
     }
 
-    /// Closes all descriptors of the file if that is proven to lose no lock. See the module's documentation.
-    fn close_if_proven(&mut self, identity: Identity) -> bool {
-        let Some(file) = self.files.get(&identity) else {
-            return true;
-        };
+    /// Closes all descriptors of the file if that is proven to lose no lock, see the module's documentation.
+    fn close_if_proven(&mut self, identity: Identity) {
+        let Some(file) = self.files.get(&identity) else { return };
         if !file.open.is_empty() || !file.borrowed.is_empty() {
-            return false;
+            return;
         }
-        let lock = file.lock.filter(|lock| lock.access == Access::ReadWrite);
-        let writable = lock.or_else(|| file.idle.iter().find(|idle| idle.access != Access::Read).copied());
-        let Some(prover) = writable.map(|writable| writable.fd).or_else(|| self.reopen_writable(identity)) else {
-            return false;
-        };
-        if !os::try_lock(prover, Lock::Exclusive, 0, 0).is_ok_and(|granted| granted) {
+        // Where there is a carrier, nothing else will do: it is never mapped, so no forked child can keep the lock alive.
+        // A file without one was never locked, and SQLite maps such files only if they are temporary and deleted.
+        let candidates = if let Some(carrier) = &file.carrier { std::slice::from_ref(carrier) } else { &file.idle };
+        let writable = candidates.iter().find(|descriptor| descriptor.access != Access::Read).copied();
+        let Some(prover) = writable.or_else(|| self.reopen_to_prove(identity)) else { return };
+        if !os::try_lock(prover.fd, Lock::Exclusive, 0, 0).is_ok_and(|granted| granted) {
             self.queue(identity);
-            return false;
+            return;
         }
-        let Some(file) = self.files.remove(&identity) else {
-            return true;
-        };
-        let others = file.idle.iter().map(|idle| idle.fd).filter(|fd| *fd != prover);
-        for fd in others.chain([prover]) {
+        let Some(file) = self.files.remove(&identity) else { return };
+        let all = file.idle.iter().chain(&file.carrier).map(|descriptor| descriptor.fd);
+        for fd in all.filter(|fd| *fd != prover.fd).chain([prover.fd]) {
             self.file_of.remove(&fd);
             self.mark(fd, Role::Foreign);
             os::close(fd);
         }
-        true
     }
 
     /// A writable descriptor of a file that is only open for reading, since only that can carry the proof.
     /// Without permission to write there is no proof, and the descriptors stay for the next open.
-    fn reopen_writable(&mut self, identity: Identity) -> Option<RawFd> {
+    fn reopen_to_prove(&mut self, identity: Identity) -> Option<Descriptor> {
         let source = self.files.get(&identity)?.idle.first()?.fd;
-        let path = CString::new(format!("/proc/self/fd/{source}")).ok()?;
-        let fd = os::open(&path, libc::O_RDWR, 0).ok()?;
-        self.mark(fd, Role::Kept);
-        self.file_of.insert(fd, identity);
+        let prover = self.open_again(identity, source, Access::ReadWrite).ok()?;
         let file = self.files.get_mut(&identity)?;
-        file.idle.push(Descriptor { fd, access: Access::ReadWrite });
-        Some(fd)
+        // Only a read-only carrier can have been there, and it carries no lock now.
+        file.idle.extend(file.carrier.replace(prover));
+        Some(prover)
+    }
+
+    /// Opens the file of `source` once more, with an open file description of its own.
+    fn open_again(&mut self, identity: Identity, source: RawFd, access: Access) -> io::Result<Descriptor> {
+        let flags = if access == Access::Read { libc::O_RDONLY } else { libc::O_RDWR };
+        let path = self.files.get(&identity).map(|file| file.path.clone()).unwrap_or_default();
+        if os::stat(&path, true).is_ok_and(|status| status.identity == identity) {
+            let fd = os::open(&path, flags, 0)?;
+            let status = os::fstat(fd)?;
+            if status.identity == identity {
+                fork::set_role(self, fd, Role::Kept)?;
+                return Ok(Descriptor { fd, access });
+            }
+            // The path came to name another file just now, and that one must not be closed just so either.
+            self.adopt_idle(fd, &path, status.identity, access)?;
+        }
+        let path = CString::new(format!("/proc/self/fd/{source}"))?;
+        let fd = os::open(&path, flags, 0)?;
+        fork::set_role(self, fd, Role::Kept)?;
+        Ok(Descriptor { fd, access })
     }
 
     fn queue(&mut self, identity: Identity) {
@@ -275,9 +276,9 @@ impl Tables {
         self.file_of.clear();
         self.unproven.clear();
         for (_, file) in std::mem::take(&mut self.files) {
-            for idle in file.idle {
-                self.mark(idle.fd, Role::Foreign);
-                os::close(idle.fd);
+            for kept in file.idle.iter().chain(&file.carrier) {
+                self.mark(kept.fd, Role::Foreign);
+                os::close(kept.fd);
             }
         }
     }

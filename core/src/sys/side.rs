@@ -6,7 +6,8 @@
 //! It must never hold anything that has to survive: after a power cut it may read as zeros.
 //!
 //! Invariants:
-//! - Each `SideFile` has its own open file description, so two stores exclude each other within a process as well.
+//! - Each `SideFile` takes its locks through an open file description of its own, which is never mapped: two stores
+//!   exclude each other within a process as well, and a forked child cannot keep a lock.
 //! - The file is written in full before it is mapped, so that no access needs disk space later.
 //! - A file that is not ours is never changed.
 
@@ -83,13 +84,19 @@ impl SideFile {
     /// `InvalidData` if something else is at the path, or a newer layout; it is left as it is.
     pub(crate) fn open(path: &Path) -> io::Result<SideFile> {
         let c_path = os::c_path(path)?;
-        let file = Descriptor::open(&c_path)?;
+        let file = Descriptor::open(&c_path, libc::O_CREAT)?;
         os::lock_blocking(file.fd(), CREATE_BYTE, 1)?;
         let prepared = file.prepare(path);
         os::try_lock(file.fd(), Lock::None, CREATE_BYTE, 1)?;
         prepared?;
-        let mapping = Mapping::of(file.fd())?;
         let identity = os::fstat(file.fd())?.identity;
+        // A mapping keeps its open file description alive, also in a forked child: it must not be the one with the locks.
+        let mapped = Descriptor::open(&c_path, 0)?;
+        if os::fstat(mapped.fd())?.identity != identity {
+            let message = format!("{} was replaced while it was being opened", path.display());
+            return Err(io::Error::other(message));
+        }
+        let mapping = Mapping::of(mapped.fd())?;
         Ok(SideFile::with(Shared::File { mapping, file, path: c_path, identity }))
     }
 
@@ -219,11 +226,11 @@ struct Descriptor {
 }
 
 impl Descriptor {
-    fn open(path: &CString) -> io::Result<Descriptor> {
+    fn open(path: &CString, flags: libc::c_int) -> io::Result<Descriptor> {
         // The tables' mutex keeps a fork from coming between opening and listing.
         let tables = pool::tables();
         os::occupy_standard_descriptors();
-        let fd = os::open(path, libc::O_RDWR | libc::O_CREAT | libc::O_NOFOLLOW, 0o600)?;
+        let fd = os::open(path, libc::O_RDWR | libc::O_NOFOLLOW | flags, 0o600)?;
         // SAFETY: the descriptor was just opened and has no other owner.
         let file = unsafe { File::from_raw_fd(fd) };
         fork::set_role(&tables, fd, Role::Kept)?;
