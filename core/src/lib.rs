@@ -37,6 +37,8 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("onceward needs Linux: it locks files with open file description locks");
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod clock;
 mod consumer;
 mod delivery;

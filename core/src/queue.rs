@@ -272,6 +272,21 @@ impl Queue {
     /// # Errors
     /// As [`Queue::send`].
     pub fn send_many<I: IntoIterator<Item = M>, M: Into<Message>>(&self, messages: I) -> Result<Vec<Sent>> {
+        let prepared = self.prepare_many(messages)?;
+        if prepared.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.engine.call(Operation::Send { queue: self.id, messages: prepared })? {
+            Reply::Sent(sent) => Ok(sent),
+            other => other.unexpected("messages sent"),
+        }
+    }
+
+    pub(crate) fn prepare_many<I, M>(&self, messages: I) -> Result<Vec<Prepared>>
+    where
+        I: IntoIterator<Item = M>,
+        M: Into<Message>,
+    {
         let mut prepared = Vec::new();
         let mut bytes = 0;
         for message in messages {
@@ -289,13 +304,7 @@ impl Queue {
                 )));
             }
         }
-        if prepared.is_empty() {
-            return Ok(Vec::new());
-        }
-        match self.engine.call(Operation::Send { queue: self.id, messages: prepared })? {
-            Reply::Sent(sent) => Ok(sent),
-            other => other.unexpected("messages sent"),
-        }
+        Ok(prepared)
     }
 
     pub(crate) fn prepare(&self, message: Message) -> Result<Prepared> {

@@ -115,6 +115,7 @@ impl House {
         for word in words {
             bell::ring_word(side, word, u32::MAX);
         }
+        bell::ring_word(side, bell::ANY, u32::MAX);
     }
 
     pub(crate) fn stop(&self) {

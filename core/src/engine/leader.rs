@@ -118,6 +118,7 @@ impl Turn {
     }
 
     /// Adds an operation that is answered through `completion`. Somebody must then [`Turn::follow`] the group.
+    #[cfg(feature = "tokio")]
     pub(crate) fn submit(&self, operation: Operation, completion: Completion) -> Arc<Group> {
         let (group, _, lead) = self.join(operation, Some(completion));
         if lead {

@@ -3,6 +3,8 @@
 //! Owns the connections of an open store and the order of everything that is written. Rules live in `rules`, statements in
 //! `sql`; what an operation does to the tables is one small module each.
 
+#[cfg(feature = "tokio")]
+pub(crate) mod background;
 pub(crate) mod bell;
 mod clear;
 mod context;
@@ -84,6 +86,8 @@ pub(crate) struct Engine {
     running: Mutex<Option<Running>>,
     pub(crate) patience: Patience,
     pub(crate) house: housekeeping::House,
+    #[cfg(feature = "tokio")]
+    pub(crate) background: background::Background,
 }
 
 impl Engine {
@@ -131,6 +135,8 @@ impl Engine {
             running: Mutex::new(None),
             patience,
             house: housekeeping::House::new(),
+            #[cfg(feature = "tokio")]
+            background: background::Background::default(),
             files,
             options,
         });
@@ -160,7 +166,7 @@ impl Engine {
     pub(crate) fn submit(self: &Arc<Self>, operation: Operation, completion: leader::Completion) -> Result<()> {
         self.check_usable()?;
         let group = self.turn.submit(operation, completion);
-        self.house.follow_in_background(self, group)
+        self.background.follow(self, group)
     }
 
     pub(crate) fn now(&self) -> crate::types::Millis {
@@ -367,6 +373,8 @@ impl Engine {
         self.house.stop();
         // Whoever sleeps for a message looks again, and finds the store closed.
         self.house.wake_sleepers(self.side());
+        #[cfg(feature = "tokio")]
+        self.background.stop(self.side());
         drop(self.reader.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.writer().take());
         match released {
@@ -415,6 +423,8 @@ impl Drop for Engine {
             std::mem::forget(self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             std::mem::forget(self.reader.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             self.house.forget();
+            #[cfg(feature = "tokio")]
+            self.background.forget();
             return;
         }
         // A store that nobody closed is closed as well as it can be.

@@ -157,3 +157,56 @@ pub(crate) const ANY_FORGOTTEN: &str =
 pub(crate) const ANY_TRASH: &str = "SELECT 1 FROM onceward_trash WHERE ?1 IS NOT NULL LIMIT 1";
 pub(crate) const PAGE_COUNT: &str = "PRAGMA page_count";
 pub(crate) const FREELIST_COUNT: &str = "PRAGMA freelist_count";
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    /// Every statement of this file, by name, as they stand in its text: none can be forgotten.
+    fn statements() -> Vec<(String, String)> {
+        let text = include_str!("sql.rs").split("#[cfg(test)]").next().expect("the statements come first");
+        let mut found = Vec::new();
+        for part in text.split("pub(crate) const ").skip(1) {
+            let (name, rest) = part.split_once(": &str =").expect("a name and a type");
+            let quoted = rest.split_once('"').and_then(|(_, rest)| rest.split_once("\";")).expect("a literal").0;
+            found.push((name.to_owned(), quoted.replace("\\\n", " ")));
+        }
+        found
+    }
+
+    /// Statements that may read a whole table, because they run rarely or the table is small: queues, lanes, instances.
+    const MAY_SCAN: [&str; 7] = [
+        "QUEUE_NAMES",
+        "LANE_LAST",
+        "TOKENS_SKIP",
+        "INSTANCES_OTHER",
+        "IN_DOUBT_COUNT_ALL",
+        "ANY_TRASH",
+        "TRASH_FIRST",
+    ];
+
+    /// Statements that sort a handful of rows: a queue's subscriptions or lanes.
+    const MAY_SORT: [&str; 2] = ["SUBSCRIPTION_IDS", "CURSORS"];
+
+    #[test]
+    fn every_statement_prepares_and_no_hot_one_scans_a_table() {
+        let conn = Connection::open_in_memory().expect("opens");
+        crate::storage::schema::migrate(&conn).expect("migrates");
+        let statements = statements();
+        assert!(statements.len() > 70, "{} statements were found", statements.len());
+        for (name, sql) in statements.iter().filter(|(_, sql)| !sql.starts_with("PRAGMA")) {
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let parameters = plan.parameter_count();
+            let steps: Vec<String> = plan
+                .query_map(rusqlite::params_from_iter((0..parameters).map(|_| 1)), |row| row.get(3))
+                .and_then(Iterator::collect)
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            let scans = steps.iter().any(|step| step.starts_with("SCAN") && !step.contains("CONSTANT"));
+            // A partial index holds only the rows it is asked for.
+            let partial = steps.iter().any(|step| step.contains("USING COVERING INDEX"));
+            let sorts = steps.iter().any(|step| step.contains("TEMP B-TREE"));
+            assert!(!scans || partial || MAY_SCAN.contains(&name.as_str()), "{name} scans: {steps:?}");
+            assert!(!sorts || MAY_SORT.contains(&name.as_str()), "{name} sorts: {steps:?}");
+        }
+    }
+}

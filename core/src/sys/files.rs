@@ -215,6 +215,7 @@ fn open_file(path: &CStr, flags: c_int, mode: c_int) -> io::Result<RawFd> {
     if flags & (libc::O_EXCL | libc::O_TRUNC | libc::O_TMPFILE) == 0
         && let Ok(status) = os::stat(path, flags & libc::O_NOFOLLOW == 0)
         && status.is_regular
+        && tables.can_reuse(status.identity, access)
         && is_permitted(path, access)
         && let Some(fd) = tables.reuse(status.identity, access)
     {

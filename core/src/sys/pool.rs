@@ -89,11 +89,23 @@ impl Access {
     }
 }
 
+impl File {
+    /// The index of an idle descriptor that SQLite can have. It never takes one of the standard three.
+    fn reusable(&self, access: Access) -> Option<usize> {
+        self.idle.iter().position(|idle| idle.access == access && idle.fd > 2)
+    }
+}
+
 impl Tables {
+    /// Whether [`Tables::reuse`] would find something.
+    pub(super) fn can_reuse(&self, identity: Identity, access: Access) -> bool {
+        self.files.get(&identity).is_some_and(|file| file.reusable(access).is_some())
+    }
+
     /// An idle descriptor of this file, now in SQLite's hands.
     pub(super) fn reuse(&mut self, identity: Identity, access: Access) -> Option<RawFd> {
         let file = self.files.get_mut(&identity)?;
-        let index = file.idle.iter().position(|idle| idle.access == access && idle.fd > 2)?;
+        let index = file.reusable(access)?;
         let descriptor = file.idle.swap_remove(index);
         file.open.push(descriptor);
         self.assign_locks(identity);

@@ -1,0 +1,109 @@
+//! Two threads for callers that cannot wait on a thread of their own: one leads the groups that asynchronous operations form,
+//! one listens to the bell for asynchronous receivers. Both begin with the first such call and end with the store.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::engine::leader::Group;
+use crate::engine::{Engine, bell};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sys::side::SideFile;
+
+/// How long the listener sleeps at most before it looks whether it is still needed.
+const LISTEN_FOR: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+pub(crate) struct Background {
+    leader: Mutex<Option<Leader>>,
+    listener: Mutex<Option<JoinHandle<()>>>,
+    rung: Arc<Notify>,
+    stopped: Arc<AtomicBool>,
+}
+
+struct Leader {
+    groups: Sender<Arc<Group>>,
+    thread: JoinHandle<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| Error::with_source(ErrorKind::Storage, format!("starting a thread: {error}"), error))
+}
+
+impl Background {
+    /// Sees to it that the group is led.
+    pub(crate) fn follow(&self, engine: &Arc<Engine>, group: Arc<Group>) -> Result<()> {
+        let mut leader = lock(&self.leader);
+        let running = match leader.take() {
+            Some(running) => running,
+            None => {
+                let (groups, waiting) = channel::<Arc<Group>>();
+                let weak = Arc::downgrade(engine);
+                let thread = spawn("onceward-async", move || {
+                    for group in waiting {
+                        let Some(engine) = weak.upgrade() else { return };
+                        // Following without patience ends only with the group.
+                        let _ = engine.turn.follow(&group, None, &*engine);
+                    }
+                })?;
+                Leader { groups, thread }
+            }
+        };
+        // The thread outlives its sender, which is here.
+        let _ = running.groups.send(group);
+        *leader = Some(running);
+        Ok(())
+    }
+
+    /// Woken whenever any queue's bell rings, in any process.
+    pub(crate) fn rung(&self, engine: &Arc<Engine>) -> Result<Arc<Notify>> {
+        let mut listener = lock(&self.listener);
+        if listener.is_none() {
+            let side = Arc::clone(&engine.files.side);
+            let (rung, stopped) = (Arc::clone(&self.rung), Arc::clone(&self.stopped));
+            *listener = Some(spawn("onceward-bell", move || {
+                while !stopped.load(Ordering::SeqCst) {
+                    let heard = bell::listen(&side, bell::ANY);
+                    rung.notify_waiters();
+                    bell::sleep(&side, bell::ANY, heard, LISTEN_FOR);
+                }
+                rung.notify_waiters();
+            })?);
+        }
+        Ok(Arc::clone(&self.rung))
+    }
+
+    pub(crate) fn stop(&self, side: &SideFile) {
+        self.stopped.store(true, Ordering::SeqCst);
+        bell::ring_word(side, bell::ANY, u32::MAX);
+        let leader = lock(&self.leader).take();
+        let threads = leader.map(|Leader { groups, thread }| {
+            drop(groups);
+            thread
+        });
+        let listener = lock(&self.listener).take();
+        for thread in threads.into_iter().chain(listener) {
+            if thread.thread().id() != std::thread::current().id() {
+                // Both end by themselves; that one panicked would be a bug of ours, and closing goes on.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    /// In a forked child there are no threads to join.
+    pub(crate) fn forget(&mut self) {
+        std::mem::forget(self.leader.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        std::mem::forget(self.listener.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
