@@ -82,10 +82,17 @@ pub(crate) struct Outstanding {
     state: Mutex<State>,
 }
 
+/// An unsettled delivery.
+#[derive(Debug)]
+struct Held {
+    handed_out: bool,
+    ordering_key: Option<String>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    /// Unsettled deliveries, and whether they were handed out.
-    held: BTreeMap<Receipt, bool>,
+    /// Unsettled deliveries.
+    held: BTreeMap<Receipt, Held>,
     /// Acknowledged, not committed.
     noted: Vec<Receipt>,
     noted_since: Option<Instant>,
@@ -129,6 +136,13 @@ impl Outstanding {
         self.lock().held.remove(&receipt);
     }
 
+    /// The delivery was given back: those behind it with its ordering key were taken back with it, and wait for it.
+    pub(crate) fn forget_line(&self, receipt: Receipt, ordering_key: &str) {
+        self.lock().held.retain(|other, held| {
+            other.message < receipt.message || held.ordering_key.as_deref() != Some(ordering_key)
+        });
+    }
+
     fn take_noted(&self) -> Vec<Receipt> {
         let mut state = self.lock();
         state.noted_since = None;
@@ -144,7 +158,7 @@ impl Outstanding {
         }
     }
 
-    fn flush(&self) -> Result<()> {
+    pub(crate) fn flush(&self) -> Result<()> {
         let noted = self.take_noted();
         match self.settle(Verb::Ack, noted.clone()) {
             Ok(lost) => {
@@ -280,12 +294,12 @@ impl Consumer {
     fn hand_out(&self, raw: &RawDelivery) -> bool {
         if self.subscription.queue().semantics() == Semantics::AtMostOnce {
             // It is gone from the file: whatever became of its consumer, it is handed out now or never.
-            self.outstanding.lock().held.insert(raw.receipt(), true);
+            self.outstanding.lock().held.insert(raw.receipt(), Held { handed_out: true, ordering_key: None });
             return true;
         }
         match self.outstanding.lock().held.get_mut(&raw.receipt()) {
-            Some(handed_out) => {
-                *handed_out = true;
+            Some(held) => {
+                held.handed_out = true;
                 true
             }
             None => false,
@@ -311,7 +325,8 @@ impl Consumer {
         state.since = Some(now);
         state.extend_at = Some(now + self.outstanding.lease / 3);
         for raw in &received.deliveries {
-            state.held.insert(raw.receipt(), false);
+            let held = Held { handed_out: false, ordering_key: raw.ordering_key.clone() };
+            state.held.insert(raw.receipt(), held);
         }
         self.buffer.extend(received.deliveries);
         Ok(!self.buffer.is_empty() || !state.lost.is_empty())
@@ -354,7 +369,7 @@ impl Consumer {
             }
             state.closed = true;
             let unsettled: Vec<Receipt> =
-                state.held.iter().filter(|(_, handed_out)| **handed_out).map(|(receipt, _)| *receipt).collect();
+                state.held.iter().filter(|(_, held)| held.handed_out).map(|(receipt, _)| *receipt).collect();
             state.held.clear();
             (std::mem::take(&mut self.buffer), unsettled, state.lost.pop_front())
         };

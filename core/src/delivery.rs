@@ -245,10 +245,17 @@ impl Delivery {
 
     fn settle(&self, verb: Verb) -> Result<()> {
         self.check_unsettled()?;
+        if let Some(outstanding) = &self.outstanding {
+            // What was acknowledged before counts before.
+            outstanding.flush()?;
+        }
         self.settle_as(verb.clone())?;
         self.mark_settled(&verb);
         if let Some(outstanding) = &self.outstanding {
             outstanding.forget(self.receipt());
+            if let (Some(key), Verb::Nack { .. } | Verb::Release) = (self.ordering_key(), &verb) {
+                outstanding.forget_line(self.receipt(), key);
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::context::{Context, Outcome, Terms};
 use crate::engine::operation::{Letters, SubscriptionId};
-use crate::engine::pending::{self, PARKED, Pending};
+use crate::engine::pending::{self, Pending};
 use crate::engine::settle::check_queue;
 use crate::engine::{clear, order, sql};
 use crate::rules::interval::Interval;
@@ -80,16 +80,12 @@ fn remove(cx: &Context<'_>, terms: &Terms, id: i64) -> Outcome<()> {
 
 fn revive(cx: &mut Context<'_>, terms: &Terms, id: i64) -> Outcome<()> {
     let key: Option<String> = cx.row(sql::MESSAGE_ORDERING_KEY, [id], |row| row.get(0))?.flatten();
-    let mut due_at = cx.now.get();
+    let mut revived = Pending::waiting(Interval::one(id), cx.now.get(), 0);
     if let Some(key) = key {
         // Of a key, one batch is in flight at a time: the revived message waits for the one that is.
-        let line = cx.rows(sql::ORDER_AFTER, (terms.subscription.0, &key, 0, -1), |row| row.get::<_, i64>(0))?;
-        for other in line {
-            if pending::holding(cx, terms.subscription, other)?.is_some_and(|held| held.owner.is_some()) {
-                due_at = PARKED;
-            }
+        if order::re_enter(cx, terms.subscription, &key, id)? {
+            revived = Pending { token: order::HELD_BACK, ..revived.parked(cx.now.get()) };
         }
-        order::enter(cx, terms.subscription, &key, id)?;
     }
-    pending::insert(cx, terms.subscription, &Pending::waiting(Interval::one(id), due_at, 0))
+    pending::insert(cx, terms.subscription, &revived)
 }

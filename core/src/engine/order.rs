@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::context::{Context, Outcome, Terms};
 use crate::engine::operation::SubscriptionId;
-use crate::engine::pending::{self, PARKED};
+use crate::engine::pending::{self, PARKED, Pending};
 use crate::engine::sql;
 use crate::rules::interval::Interval;
+use crate::types::Token;
 
 /// Puts a message in its key's line.
 pub(crate) fn enter(cx: &Context<'_>, subscription: SubscriptionId, key: &str, id: i64) -> Outcome<()> {
@@ -23,6 +24,13 @@ pub(crate) fn enter(cx: &Context<'_>, subscription: SubscriptionId, key: &str, i
 pub(crate) fn nth(cx: &Context<'_>, subscription: SubscriptionId, key: &str, place: usize) -> Outcome<Option<i64>> {
     Ok(cx.row(sql::ORDER_NTH, (subscription.0, key, place as i64), |row| row.get(0))?)
 }
+
+/// The token of a parked message that was redriven into a line whose later messages are in flight. Any other parked head has
+/// nothing in flight behind it.
+pub(crate) const HELD_BACK: Token = Token::new(u64::MAX >> 1);
+
+/// Messages of a key that can be in flight at once: what one receive takes at most.
+const IN_FLIGHT_MAX: i64 = crate::limits::RECEIVE_MESSAGES_MAX as i64;
 
 /// These messages have left the line for good: the next of each key is released.
 pub(crate) fn finished(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Outcome<()> {
@@ -37,52 +45,75 @@ pub(crate) fn finished(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Ou
     Ok(())
 }
 
-/// These messages wait for a retry: whatever is behind them waits too, even where it is in flight, so that nobody
-/// handles it before the retry.
+/// These messages are to be tried again: whatever is behind them waits, even where it is in flight, so that nobody handles
+/// it before the retry.
 pub(crate) fn retrying(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Outcome<()> {
     for (key, ids) in keys_of(cx, terms.subscription, run)? {
         let first = *ids.first().expect("invariant: a key is listed with its messages");
-        let behind = cx.rows(sql::ORDER_AFTER, (terms.subscription.0, &key, first, -1), |row| row.get::<_, i64>(0))?;
-        for id in behind {
+        for id in behind(cx, terms.subscription, &key, first)? {
             let Some(held) = pending::holding(cx, terms.subscription, id)? else { continue };
-            if held.due_at == PARKED {
+            if held.token == HELD_BACK {
                 continue;
             }
-            let part = Interval::one(id);
-            pending::cut(cx, terms.subscription, &held, part)?;
+            if held.due_at == PARKED {
+                // What is behind it was parked before.
+                break;
+            }
             // Revoked, not failed: the attempt does not count.
             let attempt = if held.owner.is_some() { held.attempt.saturating_sub(1) } else { held.attempt };
-            let parked = pending::Pending { due_at: PARKED, attempt, ..held.of(part).released() };
-            pending::insert(cx, terms.subscription, &parked)?;
+            park(cx, terms.subscription, &Pending { attempt, ..held }, id)?;
         }
-        if nth(cx, terms.subscription, &key, 0)? != Some(first) {
-            park(cx, terms.subscription, first)?;
+        if nth(cx, terms.subscription, &key, 0)? != Some(first)
+            && let Some(held) = pending::holding(cx, terms.subscription, first)?
+            && held.due_at != PARKED
+        {
+            park(cx, terms.subscription, &held, first)?;
         }
+        release_head(cx, terms, &key)?;
     }
     Ok(())
 }
 
-fn park(cx: &Context<'_>, subscription: SubscriptionId, id: i64) -> Outcome<()> {
-    if let Some(held) = pending::holding(cx, subscription, id)?
-        && held.due_at != PARKED
-    {
-        pending::cut(cx, subscription, &held, Interval::one(id))?;
-        let parked = pending::Pending { due_at: PARKED, ..held.of(Interval::one(id)).released() };
-        pending::insert(cx, subscription, &parked)?;
-    }
-    Ok(())
+/// A redriven message enters its line again. Returns whether it must wait for those of its key that are in flight.
+pub(crate) fn re_enter(cx: &mut Context<'_>, subscription: SubscriptionId, key: &str, id: i64) -> Outcome<bool> {
+    let waits = any_in_flight(cx, subscription, key, 0)?;
+    enter(cx, subscription, key, id)?;
+    Ok(waits)
 }
 
-fn release_head(cx: &mut Context<'_>, terms: &Terms, key: &str) -> Outcome<()> {
-    let Some(head) = nth(cx, terms.subscription, key, 0)? else { return Ok(()) };
-    let Some(held) = pending::holding(cx, terms.subscription, head)? else { return Ok(()) };
-    if held.due_at == PARKED {
-        let part = Interval::one(head);
-        pending::cut(cx, terms.subscription, &held, part)?;
-        let due = pending::Pending { due_at: cx.now.get(), ..held.of(part) };
-        pending::insert(cx, terms.subscription, &due)?;
-        cx.wake(terms.queue, terms.subscriptions, 1);
+fn behind(cx: &Context<'_>, subscription: SubscriptionId, key: &str, id: i64) -> Outcome<Vec<i64>> {
+    Ok(cx.rows(sql::ORDER_AFTER, (subscription.0, key, id, IN_FLIGHT_MAX), |row| row.get(0))?)
+}
+
+fn any_in_flight(cx: &Context<'_>, subscription: SubscriptionId, key: &str, after: i64) -> Outcome<bool> {
+    for id in behind(cx, subscription, key, after)? {
+        if pending::holding(cx, subscription, id)?.is_some_and(|held| held.owner.is_some()) {
+            return Ok(true);
+        }
     }
+    Ok(false)
+}
+
+fn park(cx: &Context<'_>, subscription: SubscriptionId, held: &Pending, id: i64) -> Outcome<()> {
+    let part = Interval::one(id);
+    pending::cut(cx, subscription, held, part)?;
+    pending::insert(cx, subscription, &held.of(part).parked(cx.now.get()))
+}
+
+/// Lets the head of a key's line go, if it is parked and nothing of the key is in flight.
+pub(crate) fn release_head(cx: &mut Context<'_>, terms: &Terms, key: &str) -> Outcome<()> {
+    let subscription = terms.subscription;
+    let Some(head) = nth(cx, subscription, key, 0)? else { return Ok(()) };
+    let Some(held) = pending::holding(cx, subscription, head)?.filter(|held| held.due_at == PARKED) else {
+        return Ok(());
+    };
+    if held.token == HELD_BACK && any_in_flight(cx, subscription, key, head)? {
+        return Ok(());
+    }
+    let part = Interval::one(head);
+    pending::cut(cx, subscription, &held, part)?;
+    pending::insert(cx, subscription, &held.of(part).unparked(cx.now.get()))?;
+    cx.wake(terms.queue, terms.subscriptions, 1);
     Ok(())
 }
 

@@ -22,13 +22,15 @@ pub(crate) struct Pending {
     pub(crate) token: Token,
     pub(crate) owner: Option<i64>,
     pub(crate) piece: Option<i64>,
+    /// When a parked interval was due before it was parked.
+    pub(crate) ready_at: Option<i64>,
     pub(crate) error: Option<String>,
 }
 
 impl Pending {
     /// An interval that nobody holds.
     pub(crate) fn waiting(span: Interval, due_at: i64, attempt: u32) -> Self {
-        Pending { span, due_at, attempt, token: Token::new(0), owner: None, piece: None, error: None }
+        Pending { span, due_at, attempt, token: Token::new(0), owner: None, piece: None, ready_at: None, error: None }
     }
 
     pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -39,13 +41,25 @@ impl Pending {
             token: Token::from_stored(row.get(4)?),
             owner: row.get(5)?,
             piece: row.get(6)?,
-            error: row.get(7)?,
+            ready_at: row.get(7)?,
+            error: row.get(8)?,
         })
     }
 
     /// The same, of other ids.
     pub(crate) fn of(&self, span: Interval) -> Self {
         Pending { span, ..self.clone() }
+    }
+
+    /// The same, waiting for an earlier message of its ordering key. `now` is when a leased one was due.
+    pub(crate) fn parked(self, now: i64) -> Self {
+        let ready_at = if self.owner.is_some() { now } else { self.ready_at.unwrap_or(self.due_at) };
+        Pending { owner: None, due_at: PARKED, ready_at: Some(ready_at), ..self }
+    }
+
+    /// The same, waiting for its own time again.
+    pub(crate) fn unparked(self, now: i64) -> Self {
+        Pending { due_at: self.ready_at.map_or(now, |at| at.max(now)), ready_at: None, token: Token::new(0), ..self }
     }
 
     /// The same, held by nobody.
@@ -81,6 +95,7 @@ pub(crate) fn insert(cx: &Context<'_>, subscription: SubscriptionId, pending: &P
             pending.token.stored(),
             pending.owner,
             pending.piece,
+            pending.ready_at,
             pending.error.as_deref(),
         ),
     )?;

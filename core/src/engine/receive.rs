@@ -177,14 +177,15 @@ impl Batch {
         while !self.closed {
             let params = (self.terms.subscription.0, cursor.lane, cx.now.get(), DUE_ROWS);
             let due = cx.rows(sql::PENDING_DUE, params, Pending::read)?;
-            let more = due.len() as i64 == DUE_ROWS;
+            // What is looked at leaves the due ones, and may make others due: messages behind it in line.
+            let none = due.is_empty();
             for held in due {
                 if self.closed {
                     break;
                 }
                 self.take_pending(cx, cursor, held)?;
             }
-            if !more {
+            if none {
                 break;
             }
             if self.scanned >= SCAN_MAX + self.max {
@@ -217,7 +218,11 @@ impl Batch {
             return Ok(());
         }
         let held = Pending { piece, ..held.released() };
+        let lost_in_line = lost && self.terms.ordered;
         cx.run(sql::PENDING_DELETE, (subscription.0, held.span.lo))?;
+        if lost_in_line {
+            order::retrying(cx, &self.terms, held.span)?;
+        }
         let take = held.span.len().min(piece.unwrap_or(i64::MAX)).min(self.room() as i64);
         let part = Interval::new(held.span.lo, held.span.lo + take);
         let Rows { rows, cut_at } = read_rows(cx, sql::MESSAGES_BETWEEN, part, take)?;
@@ -248,7 +253,7 @@ impl Batch {
                 let death = Death { attempts: held.attempt, reason: REASON_EXPIRED, error: held.error.as_deref() };
                 pending::bury(cx, &self.terms, Interval::one(row.id), &death)?;
             } else if !self.may_take_in_order(cx, &row)? {
-                parked.push(row.id);
+                parked.push((row.id, row.ordering_key.unwrap_or_default()));
             } else if self.is_heavy(&row) {
                 stopped = Some(row.id);
                 break;
@@ -257,8 +262,9 @@ impl Batch {
                 self.add(cursor, row, held.attempt + 1)?;
             }
         }
-        for run in interval::runs(parked) {
-            pending::insert(cx, subscription, &Pending { due_at: PARKED, ..held.of(run) })?;
+        for (id, key) in parked {
+            pending::insert(cx, subscription, &held.of(Interval::one(id)).parked(cx.now.get()))?;
+            order::release_head(cx, &self.terms, &key)?;
         }
         let ordered: Vec<String> = if self.terms.ordered { self.keys.keys().cloned().collect() } else { Vec::new() };
         self.lease(cx, cursor, taken, held.attempt + 1, held.error.as_deref())?;
@@ -277,7 +283,8 @@ impl Batch {
             let place = self.keys.get(key).copied().unwrap_or(0);
             let Some(id) = order::nth(cx, subscription, key, place)? else { break };
             let Some(held) = pending::holding(cx, subscription, id)? else { break };
-            if held.due_at != PARKED || held.piece.is_some() || lane_of(id) != cursor.lane {
+            let waits = held.ready_at.is_some_and(|at| at > cx.now.get());
+            if held.due_at != PARKED || waits || held.piece.is_some() || lane_of(id) != cursor.lane {
                 break;
             }
             let part = Interval::one(id);
@@ -336,7 +343,7 @@ impl Batch {
                 order::enter(cx, subscription, key, row.id)?;
             }
             if !in_order {
-                parked.push(row.id);
+                parked.push((row.id, row.due_at.unwrap_or(cx.now.get())));
             } else if let Some(due_at) = row.due_at.filter(|_| !takes) {
                 delayed.push((row.id, due_at));
             } else if self.aside {
@@ -346,8 +353,8 @@ impl Batch {
                 self.add(cursor, row, 1)?;
             }
         }
-        for run in interval::runs(parked) {
-            pending::insert(cx, subscription, &Pending::waiting(run, PARKED, 0))?;
+        for (run, ready_at) in runs_by_due(&parked) {
+            pending::insert(cx, subscription, &Pending::waiting(run, ready_at, 0).parked(cx.now.get()))?;
         }
         for (run, due_at) in runs_by_due(&delayed) {
             pending::insert(cx, subscription, &Pending::waiting(run, due_at, 0))?;
@@ -428,6 +435,7 @@ impl Batch {
                 token: cursor.token(),
                 owner: Some(cx.instance),
                 piece: None,
+                ready_at: None,
                 error: error.map(str::to_owned),
             };
             pending::insert(cx, self.terms.subscription, &leased)?;

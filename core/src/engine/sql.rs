@@ -75,13 +75,13 @@ pub(crate) const MESSAGES_DELAYED_COUNT: &str = "SELECT count(*) FROM onceward_m
 
 // Pending intervals.
 pub(crate) const PENDING_INSERT: &str = "INSERT INTO onceward_pending(subscription, lo, hi, lane, due_at, attempt, \
-    token, owner, piece, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    token, owner, piece, ready_at, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 pub(crate) const PENDING_DELETE: &str = "DELETE FROM onceward_pending WHERE subscription = ?1 AND lo = ?2";
-pub(crate) const PENDING_DUE: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, error FROM onceward_pending \
+pub(crate) const PENDING_DUE: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
     WHERE subscription = ?1 AND lane = ?2 AND due_at <= ?3 ORDER BY due_at, lo LIMIT ?4";
-pub(crate) const PENDING_AT: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, error FROM onceward_pending \
+pub(crate) const PENDING_AT: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
     WHERE subscription = ?1 AND lo <= ?2 ORDER BY lo DESC LIMIT 1";
-pub(crate) const PENDING_FROM: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, error FROM onceward_pending \
+pub(crate) const PENDING_FROM: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
     WHERE subscription = ?1 AND lo >= ?2 AND lo < ?3 ORDER BY lo LIMIT ?4";
 pub(crate) const PENDING_NEXT_DUE: &str =
     "SELECT min(due_at) FROM onceward_pending WHERE subscription = ?1 AND lane = ?2 AND due_at > ?3";

@@ -87,7 +87,8 @@ CREATE INDEX onceward_message_expiry ON onceward_message(expires_at, id) WHERE e
 
 -- Intervals of ids before the cursor that are not finished; each id of one has its message. A holder's lease has an
 -- `owner`; without one the interval waits. Anyone may take it once it is due. `piece`, where set, is the most of it to
--- be leased together, because its holder was lost.
+-- be leased together, because its holder was lost. What waits for an earlier message of its ordering key is due at the end
+-- of time, and `ready_at` keeps when it was due before.
 CREATE TABLE onceward_pending(
   subscription INTEGER NOT NULL,
   lo INTEGER NOT NULL,
@@ -98,6 +99,7 @@ CREATE TABLE onceward_pending(
   token INTEGER NOT NULL,
   owner INTEGER,
   piece INTEGER CONSTRAINT piece_positive CHECK (piece >= 1),
+  ready_at INTEGER,
   error TEXT,
   PRIMARY KEY (subscription, lo),
   CONSTRAINT not_empty CHECK (lo < hi),
