@@ -90,12 +90,12 @@ impl Queue {
 
     /// As [`Queue::receive`].
     pub async fn receive_async(&self, wait: Duration) -> Result<Option<Delivery>> {
-        self.own()?.receive_async(wait).await
+        self.default_subscription()?.receive_async(wait).await
     }
 
     /// As [`Queue::receive_many`].
     pub async fn receive_many_async(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
-        self.own()?.receive_many_async(options).await
+        self.default_subscription()?.receive_many_async(options).await
     }
 }
 

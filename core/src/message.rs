@@ -116,7 +116,8 @@ impl Message {
         self
     }
 
-    /// Offers the message only from this wall-clock time on. A time that has passed means at once.
+    /// Offers the message only from this wall-clock time on. A time that has passed means at once; it may be ten years
+    /// ahead at most.
     #[must_use]
     pub fn deliver_at(mut self, time: SystemTime) -> Self {
         self.due = Due::At(Millis::from(time));
@@ -137,8 +138,8 @@ impl Message {
         self
     }
 
-    /// Checks every part against its limit. `body_bytes_max` is the store's.
-    pub(crate) fn check(&self, body_bytes_max: usize) -> Result<()> {
+    /// Checks every part against its limit. `body_bytes_max` is the store's, `now` the time it goes by.
+    pub(crate) fn check(&self, body_bytes_max: usize, now: Millis) -> Result<()> {
         if self.body.len() > body_bytes_max {
             return Err(Error::invalid(format!("body is {} bytes; the limit is {body_bytes_max}", self.body.len())));
         }
@@ -153,6 +154,15 @@ impl Message {
             && delay > DELAY_MAX
         {
             return Err(Error::invalid(format!("delay is {delay:?}; the limit is {DELAY_MAX:?}")));
+        }
+        if let Due::At(time) = self.due
+            && time > now.plus(DELAY_MAX)
+        {
+            return Err(Error::invalid(format!(
+                "delivery time {} is {:?} from now; the limit is {DELAY_MAX:?}",
+                time.get(),
+                time.since(now)
+            )));
         }
         if let Some(time_to_live) = self.time_to_live
             && (time_to_live.is_zero() || time_to_live > DELAY_MAX)

@@ -1,13 +1,14 @@
 //! A queue: its settings, sending to it, and what concerns all of its subscriptions.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::operation::{Operation, Prepared, QueueId, Reply, Sent, SubscriptionId};
 use crate::engine::read;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{
     ATTEMPTS_MAX, DELAY_MAX, LEASE_MAX, LEASE_MIN, SEND_BYTES_MAX, SEND_MESSAGES_MAX, SUBSCRIPTIONS_MAX,
 };
@@ -226,8 +227,8 @@ pub struct Queue {
     pub(crate) id: QueueId,
     name: Arc<str>,
     semantics: Semantics,
-    /// The default subscription, once it was asked for.
-    own: Arc<OnceLock<SubscriptionId>>,
+    /// The default subscription's number, once it was asked for; 0 before.
+    own: Arc<AtomicI64>,
 }
 
 impl Queue {
@@ -314,7 +315,7 @@ impl Queue {
                 self.name
             )));
         }
-        Prepared::new(message, self.engine.options.body_bytes_max)
+        Prepared::new(message, self.engine.options.body_bytes_max, self.engine.now())
     }
 
     /// The subscription named `default`.
@@ -325,14 +326,18 @@ impl Queue {
         self.subscription(DEFAULT_SUBSCRIPTION)
     }
 
-    /// The same, remembered, for the calls that a queue forwards.
-    pub(crate) fn own(&self) -> Result<Subscription> {
-        if let Some(id) = self.own.get() {
-            return Ok(Subscription::new(self.clone(), *id, DEFAULT_SUBSCRIPTION));
+    /// Runs a call of the default subscription, which is looked up once, and again when it was ended meanwhile.
+    pub(crate) fn on_own<T>(&self, call: impl Fn(&Subscription) -> Result<T>) -> Result<T> {
+        let known = self.own.load(Ordering::Relaxed);
+        if known != 0 {
+            match call(&Subscription::new(self.clone(), SubscriptionId(known), DEFAULT_SUBSCRIPTION)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                outcome => return outcome,
+            }
         }
         let own = self.default_subscription()?;
-        let _ = self.own.set(own.id());
-        Ok(own)
+        self.own.store(own.id().0, Ordering::Relaxed);
+        call(&own)
     }
 
     /// A subscription that exists.

@@ -13,76 +13,76 @@ use crate::types::{MessageId, Receipt};
 impl Queue {
     /// As [`Subscription::receive`](crate::Subscription::receive).
     pub fn receive(&self, wait: Duration) -> Result<Option<Delivery>> {
-        self.own()?.receive(wait)
+        self.on_own(|own| own.receive(wait))
     }
 
     /// As [`Subscription::receive_many`](crate::Subscription::receive_many).
     pub fn receive_many(&self, options: &ReceiveOptions) -> Result<Vec<Delivery>> {
-        self.own()?.receive_many(options)
+        self.on_own(|own| own.receive_many(options))
     }
 
     /// As [`Subscription::consume`](crate::Subscription::consume).
     pub fn consume(&self, options: ConsumeOptions) -> Result<Consumer> {
-        self.own()?.consume(options)
+        self.default_subscription()?.consume(options)
     }
 
     /// As [`Subscription::ack`](crate::Subscription::ack).
     pub fn ack(&self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-        self.own()?.ack(receipts)
+        self.on_own(|own| own.ack(receipts))
     }
 
     /// As [`Subscription::nack`](crate::Subscription::nack).
     pub fn nack(&self, receipts: &[Receipt], nack: &Nack) -> Result<Vec<Receipt>> {
-        self.own()?.nack(receipts, nack)
+        self.on_own(|own| own.nack(receipts, nack))
     }
 
     /// As [`Subscription::dead_letter`](crate::Subscription::dead_letter).
     pub fn dead_letter(&self, receipts: &[Receipt], reason: &str) -> Result<Vec<Receipt>> {
-        self.own()?.dead_letter(receipts, reason)
+        self.on_own(|own| own.dead_letter(receipts, reason))
     }
 
     /// As [`Subscription::extend`](crate::Subscription::extend).
     pub fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<Receipt>> {
-        self.own()?.extend(receipts, lease)
+        self.on_own(|own| own.extend(receipts, lease))
     }
 
     /// As [`Subscription::release`](crate::Subscription::release).
     pub fn release(&self, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
-        self.own()?.release(receipts)
+        self.on_own(|own| own.release(receipts))
     }
 
     /// As [`Subscription::peek`](crate::Subscription::peek).
     pub fn peek(&self, max: usize) -> Result<Vec<Peeked>> {
-        self.own()?.peek(max)
+        self.on_own(|own| own.peek(max))
     }
 
     /// As [`Subscription::stats`](crate::Subscription::stats).
     pub fn stats(&self) -> Result<Stats> {
-        self.own()?.stats()
+        self.on_own(|own| own.stats())
     }
 
     /// As [`Subscription::dead_letters`](crate::Subscription::dead_letters).
     pub fn dead_letters(&self, after: Option<MessageId>, max: usize) -> Result<Vec<DeadLetter>> {
-        self.own()?.dead_letters(after, max)
+        self.on_own(|own| own.dead_letters(after, max))
     }
 
     /// As [`Subscription::redrive`](crate::Subscription::redrive).
     pub fn redrive(&self, messages: &[MessageId]) -> Result<u64> {
-        self.own()?.redrive(messages)
+        self.on_own(|own| own.redrive(messages))
     }
 
     /// As [`Subscription::redrive_all`](crate::Subscription::redrive_all).
     pub fn redrive_all(&self) -> Result<u64> {
-        self.own()?.redrive_all()
+        self.on_own(|own| own.redrive_all())
     }
 
     /// As [`Subscription::purge_dead`](crate::Subscription::purge_dead).
     pub fn purge_dead(&self, messages: &[MessageId]) -> Result<u64> {
-        self.own()?.purge_dead(messages)
+        self.on_own(|own| own.purge_dead(messages))
     }
 
     /// As [`Subscription::purge_dead_all`](crate::Subscription::purge_dead_all).
     pub fn purge_dead_all(&self) -> Result<u64> {
-        self.own()?.purge_dead_all()
+        self.on_own(|own| own.purge_dead_all())
     }
 }

@@ -267,6 +267,9 @@ impl Store {
                 queue::check_semantics(name, found, semantics)?;
                 return Ok(Queue::new(Arc::clone(&self.engine), id, name, found));
             }
+            if semantics.is_none() {
+                return Err(Error::not_found(format!("there is no queue {name:?}")));
+            }
         }
         let operation = Operation::OpenQueue { name: name.to_owned(), semantics, options };
         match self.engine.call(operation)? {

@@ -91,7 +91,8 @@ pub struct Rows {
 ///
 /// The write lock is taken at the first statement, not before, and held for at most the store's transaction time limit
 /// (5 s unless set): then the transaction is rolled back and every further call fails with `Expired`. The statements may
-/// touch every table but those named `onceward_…`; PRAGMA, ATTACH, BEGIN, COMMIT and SAVEPOINT are refused. Dropping a
+/// touch every table but those named `onceward_…`; PRAGMA, ATTACH, BEGIN, COMMIT, SAVEPOINT
+/// and TEMP objects are refused. Dropping a
 /// transaction rolls it back.
 ///
 /// ```

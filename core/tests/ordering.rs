@@ -331,3 +331,21 @@ fn an_ordering_key_and_a_priority_exclude_each_other() {
     fails(queue.send(Message::new("x").ordering_key("a").priority(2)), ErrorKind::Invalid, &["priority 2"]);
     queue.send(Message::new("x").ordering_key("a").priority(4)).expect("the default priority says nothing");
 }
+
+#[test]
+fn revoking_one_message_leaves_its_neighbours_attempts_alone() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    line(&queue, "a", &["a1"]);
+    send_all(&queue, &["b"]);
+    line(&queue, "a", &["a2"]);
+    send_all(&queue, &["c"]);
+    let held = receipts(&take(&queue, 4));
+    queue.nack(&held[..1], &Nack::new().delay(HOUR)).expect("nacks");
+    world.clock.advance(MINUTE);
+    let mut again = Vec::new();
+    for _ in 0..4 {
+        again.extend(take(&queue, 4).iter().map(|delivery| (body(delivery), delivery.attempt())));
+    }
+    assert_eq!(again, [("b".to_owned(), 2), ("c".to_owned(), 2)]);
+}

@@ -66,7 +66,7 @@ fn place(cx: &Context<'_>, subscription: SubscriptionId, message: MessageId) -> 
         return Ok(Place::Unseen);
     }
     if let Some(held) = pending::holding(cx, subscription, id)? {
-        if held.owner.is_some() {
+        if held.is_leased(cx.now.get()) {
             return Err(Error::conflict(format!(
                 "message {message} is in flight (attempt {}) and cannot be cancelled",
                 held.attempt
@@ -117,10 +117,10 @@ fn purge_lane(cx: &mut Context<'_>, subscription: SubscriptionId, lane: i64, lan
     let whole = Interval::new(lane << 38, (lane + 1) << 38);
     let waiting: Vec<Interval> = pending::overlapping(cx, subscription, whole)?
         .into_iter()
-        .filter(|held| held.owner.is_none())
+        .filter(|held| !held.is_leased(cx.now.get()))
         .map(|held| held.span)
         .collect();
-    cx.run(sql::PENDING_DELETE_UNOWNED, (subscription.0, lane))?;
+    cx.run(sql::PENDING_DELETE_UNLEASED, (subscription.0, lane, cx.now.get()))?;
     for span in &waiting {
         cx.run(sql::ORDER_DELETE_BETWEEN, (subscription.0, span.lo, span.hi))?;
     }

@@ -58,6 +58,8 @@ pub(crate) struct Commit {
     pub(crate) sends: bool,
     /// Where lanes ended when they were received from.
     pub(crate) lane_ends: Vec<(i64, i64)>,
+    /// Tokens handed out, and how far they were reserved then.
+    pub(crate) tokens: Vec<TokenUse>,
     /// The last message of each lane that is handed over.
     pub(crate) handed_over: Vec<(i64, i64)>,
     lanes: Vec<LaneTail>,
@@ -70,6 +72,15 @@ pub(crate) struct Wake {
     pub(crate) queue: QueueId,
     /// How many receivers there is work for; all of them when the queue has several subscriptions.
     pub(crate) receivers: u32,
+}
+
+/// A token that was handed out: it must be within what is reserved durably, or a power loss brings it back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TokenUse {
+    pub(crate) subscription: i64,
+    pub(crate) lane: i64,
+    pub(crate) token: i64,
+    pub(crate) reserved: i64,
 }
 
 #[derive(Debug)]

@@ -5,10 +5,11 @@
 //! So a receive waits for a sync if what it hands over is younger than the last known one. All processes count commits with
 //! sends, and syncs, in two words of the side file.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 
 use crate::engine::bell::{SENT, SYNCED};
+use crate::engine::context::TokenUse;
 use crate::sys::side::SideFile;
 
 /// Observations kept: past it the oldest go, and a receive may wait for a sync that it did not need.
@@ -50,6 +51,37 @@ impl Durable {
     /// Whether the message is known to be on disk.
     pub(crate) fn is_below(&self, lane: i64, id: i64) -> bool {
         self.below.iter().any(|(of, below)| *of == lane && id < *below)
+    }
+}
+
+/// Which reservations of tokens this store knows to be on disk. Another store, or another receive, may have reserved what
+/// it has not synced yet.
+#[derive(Debug, Default)]
+pub(crate) struct DurableTokens {
+    known: HashMap<(i64, i64), i64>,
+    /// Reservations, and the commit of this store that they were seen in.
+    seen: VecDeque<(u64, TokenUse)>,
+}
+
+impl DurableTokens {
+    /// Takes note of the tokens that a commit hands out. Returns whether it must be synced before they are.
+    pub(crate) fn must_sync(&mut self, commit: u64, synced: u64, used: &[TokenUse]) -> bool {
+        while let Some((_, seen)) = self.seen.front().filter(|(number, _)| *number <= synced) {
+            let known = self.known.entry((seen.subscription, seen.lane)).or_default();
+            *known = seen.reserved.max(*known);
+            self.seen.pop_front();
+        }
+        let mut must = false;
+        for token in used {
+            let known = self.known.get(&(token.subscription, token.lane)).copied().unwrap_or(0);
+            if known < token.token {
+                must = true;
+            }
+            if known < token.reserved {
+                self.seen.push_back((commit, *token));
+            }
+        }
+        must
     }
 }
 
@@ -97,6 +129,16 @@ mod tests {
         assert!(durable.is_below(1, 99) && !durable.is_below(1, 100) && !durable.is_below(2, 1));
         durable.observe(6, 6, &[]);
         assert!(durable.is_below(1, 119) && !durable.is_below(1, 120));
+    }
+
+    #[test]
+    fn a_token_is_handed_out_only_within_a_reservation_that_is_on_disk() {
+        let mut tokens = DurableTokens::default();
+        let used = |token, reserved| [TokenUse { subscription: 1, lane: 1, token, reserved }];
+        assert!(tokens.must_sync(1, 0, &used(1, 100)), "the first of a store waits, whoever reserved it");
+        assert!(tokens.must_sync(2, 0, &used(2, 100)), "and so does the next while the first is not synced");
+        assert!(!tokens.must_sync(3, 1, &used(3, 100)));
+        assert!(tokens.must_sync(4, 3, &used(101, 200)));
     }
 
     #[test]

@@ -159,6 +159,8 @@ struct Housekeeper {
     conn: Option<Connection>,
     swept_at: Instant,
     data_version: i64,
+    /// The slots of the other stores that have the file open, as last read.
+    others: Option<Vec<u32>>,
     expire_after: (i64, i64),
     /// Frames in the log at the last look: what does not grow rests.
     frames_seen: u64,
@@ -171,6 +173,7 @@ impl Housekeeper {
             conn,
             swept_at: Instant::now(),
             data_version: 0,
+            others: None,
             expire_after: (i64::MIN, 0),
             frames_seen: 0,
         }
@@ -240,25 +243,34 @@ impl Housekeeper {
             && version != self.data_version
         {
             self.data_version = version;
+            self.others = None;
             engine.house.wake_sleepers(engine.side());
         }
         self.reclaim(engine);
     }
 
-    fn reclaim(&self, engine: &Engine) {
-        let Some(conn) = &self.conn else { return };
-        let others = conn.prepare_cached(sql::INSTANCES_OTHER).and_then(|mut statement| {
-            statement
-                .query_map([engine.instance()], |row| row.get::<_, u32>(1))?
-                .collect::<rusqlite::Result<Vec<u32>>>()
-        });
-        if others.is_ok_and(|slots| slots.into_iter().any(|slot| !engine.liveness.is_alive(slot))) {
+    /// Offers again what dead processes held. Which stores are open is read again only when somebody else has written.
+    fn reclaim(&mut self, engine: &Engine) {
+        if self.others.is_none()
+            && let Some(conn) = &self.conn
+        {
+            let others = conn.prepare_cached(sql::INSTANCES_OTHER).and_then(|mut statement| {
+                statement
+                    .query_map([engine.instance()], |row| row.get::<_, u32>(1))?
+                    .collect::<rusqlite::Result<Vec<u32>>>()
+            });
+            self.others = others.ok();
+        }
+        let dead = |slot: &u32| !engine.liveness.is_alive(*slot);
+        if self.others.as_ref().is_some_and(|others| others.iter().any(dead)) {
+            self.others = None;
             // Should it fail, the next look finds the same.
             let _ = engine.call_briefly(Operation::Reclaim);
         }
     }
 
     fn sweep(&mut self, engine: &Engine) {
+        self.others = None;
         self.reclaim(engine);
         let now = engine.now().get();
         if engine.any(sql::ANY_EXPIRED, now) {

@@ -279,13 +279,17 @@ impl Engine {
             return refuse(finished, Error::new(ErrorKind::Storage, "invariant: an operation panicked"));
         };
         let number = self.committed();
+        let tokens = &committed.commit.tokens;
+        let tokens_unsafe = writer.opened.is_some()
+            && !tokens.is_empty()
+            && writer.tokens.must_sync(number, self.sync.synced(), tokens);
         drop(guard);
         finished.answers.extend(committed.answers.into_iter().map(|answer| match answer {
             Err(error) if error.kind() == ErrorKind::Busy => Err(self.busy_error()),
             answer => answer,
         }));
         finished.wakes.extend(committed.commit.wakes);
-        if committed.commit.needs_sync {
+        if committed.commit.needs_sync || tokens_unsafe {
             finished.sync = Some(number);
         }
         if let Some(opened) = &writer.opened
@@ -469,7 +473,12 @@ fn authorize(context: &AuthContext<'_>) -> Authorization {
         | AuthAction::Attach { .. }
         | AuthAction::Detach { .. }
         | AuthAction::Transaction { .. }
-        | AuthAction::Savepoint { .. } => Authorization::Deny,
+        | AuthAction::Savepoint { .. }
+        // They would outlive the transaction, and hide tables of the same name from everyone else.
+        | AuthAction::CreateTempTable { .. }
+        | AuthAction::CreateTempIndex { .. }
+        | AuthAction::CreateTempTrigger { .. }
+        | AuthAction::CreateTempView { .. } => Authorization::Deny,
         AuthAction::Read { table_name, .. }
         | AuthAction::Insert { table_name }
         | AuthAction::Update { table_name, .. }

@@ -114,8 +114,8 @@ const PAGE: u64 = 4096;
 const ROW_OVERHEAD: u64 = 128;
 
 impl Prepared {
-    pub(crate) fn new(message: Message, body_bytes_max: usize) -> Result<Self> {
-        message.check(body_bytes_max)?;
+    pub(crate) fn new(message: Message, body_bytes_max: usize, now: Millis) -> Result<Self> {
+        message.check(body_bytes_max, now)?;
         let fingerprint = message.key.as_ref().map(|_| fingerprint(&message.body));
         let headers = crate::message::encode_headers(&message.headers);
         Ok(Prepared { message, fingerprint, headers })

@@ -45,9 +45,18 @@ pub(crate) fn finished(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Ou
     Ok(())
 }
 
+/// Why messages are tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// Their holder gave them back.
+    GivenBack,
+    /// Their holder died, or let the lease end.
+    HolderLost,
+}
+
 /// These messages are to be tried again: whatever is behind them waits, even where it is in flight, so that nobody handles
 /// it before the retry.
-pub(crate) fn retrying(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Outcome<()> {
+pub(crate) fn retrying(cx: &mut Context<'_>, terms: &Terms, run: Interval, why: Retry) -> Outcome<()> {
     for (key, ids) in keys_of(cx, terms.subscription, run)? {
         let first = *ids.first().expect("invariant: a key is listed with its messages");
         for id in behind(cx, terms.subscription, &key, first)? {
@@ -59,9 +68,14 @@ pub(crate) fn retrying(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Ou
                 // What is behind it was parked before.
                 break;
             }
-            // Revoked, not failed: the attempt does not count.
-            let attempt = if held.owner.is_some() { held.attempt.saturating_sub(1) } else { held.attempt };
-            park(cx, terms.subscription, &Pending { attempt, ..held }, id)?;
+            let held = match (held.owner, why) {
+                (None, _) => held,
+                // Revoked, not failed: its consumer knows, and the attempt does not count.
+                (Some(_), Retry::GivenBack) => Pending { attempt: held.attempt.saturating_sub(1), ..held },
+                // It may be what its holder was lost over.
+                (Some(_), Retry::HolderLost) => Pending { piece: Some(1), ..held },
+            };
+            park(cx, terms.subscription, &held, id)?;
         }
         if nth(cx, terms.subscription, &key, 0)? != Some(first)
             && let Some(held) = pending::holding(cx, terms.subscription, first)?

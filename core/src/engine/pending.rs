@@ -46,6 +46,11 @@ impl Pending {
         })
     }
 
+    /// Whether a receiver has it, under a lease that has not ended.
+    pub(crate) fn is_leased(&self, now: i64) -> bool {
+        self.owner.is_some() && self.due_at > now
+    }
+
     /// The same, of other ids.
     pub(crate) fn of(&self, span: Interval) -> Self {
         Pending { span, ..self.clone() }

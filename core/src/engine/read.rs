@@ -7,12 +7,15 @@ use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::pending::{PARKED, Pending};
 use crate::engine::sql;
 use crate::queue::QueueSettings;
+use crate::rules::interval::Interval;
 use crate::semantics::Semantics;
 use crate::store::StoreStats;
 use crate::types::{MessageId, Millis};
 
 /// Due intervals that one peek looks at.
 const PEEK_INTERVALS: i64 = 1_000;
+/// Messages that one peek looks at in an interval or at the cursor: delayed ones are passed over.
+const PEEK_ROWS: i64 = 100_000;
 
 /// What can be counted of a subscription.
 #[derive(Debug, Default)]
@@ -197,30 +200,30 @@ pub(crate) fn peek(
         for place in places(conn, subscription)? {
             let params = (subscription.0, place.lane, now.get(), PEEK_INTERVALS);
             for due in rows(conn, sql::PENDING_DUE, params, Pending::read)? {
-                let span = (due.span.lo, due.span.hi, (max - seen.len()) as i64);
-                seen.extend(messages(conn, span, place.priority, due.attempt, now)?);
+                offered(conn, due.span, (place.priority, due.attempt, now), max, &mut seen)?;
             }
-            let span = (place.cursor, place.next, (max - seen.len()) as i64);
-            seen.extend(messages(conn, span, place.priority, 0, now)?);
+            offered(conn, Interval::new(place.cursor, place.next), (place.priority, 0, now), max, &mut seen)?;
         }
         Ok(seen)
     })
 }
 
-fn messages(
+/// Adds the messages of a span that would be offered now, until there are `max`.
+fn offered(
     conn: &Connection,
-    span: (i64, i64, i64),
-    priority: u8,
-    attempt: u32,
-    now: Millis,
-) -> rusqlite::Result<Vec<Seen>> {
-    let offered = |at: Option<i64>| at.is_none_or(|at| at <= now.get());
+    span: Interval,
+    (priority, attempt, now): (u8, u32, Millis),
+    max: usize,
+    seen: &mut Vec<Seen>,
+) -> rusqlite::Result<()> {
     let mut found = conn.prepare_cached(sql::MESSAGES_BETWEEN)?;
-    let mut found = found.query(span)?;
-    let mut seen = Vec::new();
-    while let Some(row) = found.next()? {
+    let mut found = found.query((span.lo, span.hi, PEEK_ROWS))?;
+    while seen.len() < max
+        && let Some(row) = found.next()?
+    {
+        let due = row.get::<_, Option<i64>>(2)?.is_none_or(|at| at <= now.get());
         let live = row.get::<_, Option<i64>>(3)?.is_none_or(|at| at > now.get());
-        if offered(row.get(2)?) && live {
+        if due && live {
             seen.push(Seen {
                 id: MessageId::from_stored(row.get(0)?),
                 sent_at: Millis::new(row.get(1)?),
@@ -233,7 +236,7 @@ fn messages(
             });
         }
     }
-    Ok(seen)
+    Ok(())
 }
 
 pub(crate) fn letters(

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::delivery::RawDelivery;
-use crate::engine::context::{Context, Outcome, Terms, lane_of};
+use crate::engine::context::{Context, Outcome, Terms, TokenUse, lane_of};
 use crate::engine::operation::{Receive, Received, Settle, SubscriptionId, Verb};
+use crate::engine::order::Retry;
 use crate::engine::pending::{self, Death, PARKED, Pending};
 use crate::engine::{order, settle, sql, sweep};
 use crate::limits::RECEIVE_BYTES_MAX;
@@ -175,7 +176,9 @@ impl Batch {
 
     fn take_due(&mut self, cx: &mut Context<'_>, cursor: &mut Cursor) -> Outcome<()> {
         while !self.closed {
-            let params = (self.terms.subscription.0, cursor.lane, cx.now.get(), DUE_ROWS);
+            // With ordering keys, taking one interval may change the others: they are read one at a time.
+            let rows = if self.terms.ordered { 1 } else { DUE_ROWS };
+            let params = (self.terms.subscription.0, cursor.lane, cx.now.get(), rows);
             let due = cx.rows(sql::PENDING_DUE, params, Pending::read)?;
             // What is looked at leaves the due ones, and may make others due: messages behind it in line.
             let none = due.is_empty();
@@ -200,7 +203,7 @@ impl Batch {
     fn take_pending(&mut self, cx: &mut Context<'_>, cursor: &mut Cursor, held: Pending) -> Outcome<()> {
         let subscription = self.terms.subscription;
         let lost = held.owner.is_some();
-        if lost && !verdict::may_retry(held.attempt, self.terms.attempts_max) {
+        if !verdict::may_retry(held.attempt, self.terms.attempts_max) {
             cx.run(sql::PENDING_DELETE, (subscription.0, held.span.lo))?;
             let error = held.error.as_deref();
             let death = Death { attempts: held.attempt, reason: REASON_HOLDER_LOST, error };
@@ -221,7 +224,7 @@ impl Batch {
         let lost_in_line = lost && self.terms.ordered;
         cx.run(sql::PENDING_DELETE, (subscription.0, held.span.lo))?;
         if lost_in_line {
-            order::retrying(cx, &self.terms, held.span)?;
+            order::retrying(cx, &self.terms, held.span, Retry::HolderLost)?;
         }
         let take = held.span.len().min(piece.unwrap_or(i64::MAX)).min(self.room() as i64);
         let part = Interval::new(held.span.lo, held.span.lo + take);
@@ -450,7 +453,10 @@ impl Batch {
         let mut reserved = cursor.token_reserved;
         if cursor.token > reserved {
             reserved = cursor.token + TOKENS_RESERVED;
-            cx.commit.needs_sync = true;
+        }
+        if let Some(token) = cursor.given {
+            let (subscription, token) = (self.terms.subscription.0, token.stored());
+            cx.commit.tokens.push(TokenUse { subscription, lane: cursor.lane, token, reserved });
         }
         cx.run(
             sql::CURSOR_UPDATE,

@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::engine::context::{Context, Outcome, Terms, lane_of};
 use crate::engine::operation::{QueueId, Settle, Verb};
+use crate::engine::order::Retry;
 use crate::engine::pending::{self, Death, Pending};
 use crate::engine::settled::Settlement;
 use crate::engine::{order, sql};
@@ -50,7 +51,7 @@ pub(crate) fn settle(cx: &mut Context<'_>, settle: &Settle) -> Outcome<Vec<Recei
     }
     if terms.ordered {
         for part in &again {
-            order::retrying(cx, &terms, *part)?;
+            order::retrying(cx, &terms, *part, Retry::GivenBack)?;
         }
     }
     if !again.is_empty() {

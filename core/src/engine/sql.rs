@@ -93,11 +93,9 @@ pub(crate) const PENDING_SUMS: &str = "SELECT \
     FROM onceward_pending WHERE subscription = ?1 AND lane = ?2";
 pub(crate) const PENDING_OF_OWNER: &str =
     "SELECT subscription, lo FROM onceward_pending WHERE owner = ?1 AND due_at > ?2 ORDER BY subscription, lo";
-pub(crate) const PENDING_RELEASE_OWNER: &str =
-    "UPDATE onceward_pending SET owner = NULL, due_at = min(due_at, ?2) WHERE owner = ?1";
 pub(crate) const PENDING_DUE_SET: &str = "UPDATE onceward_pending SET due_at = ?3 WHERE subscription = ?1 AND lo = ?2";
-pub(crate) const PENDING_DELETE_UNOWNED: &str =
-    "DELETE FROM onceward_pending WHERE subscription = ?1 AND lane = ?2 AND owner IS NULL";
+pub(crate) const PENDING_DELETE_UNLEASED: &str = "DELETE FROM onceward_pending \
+    WHERE subscription = ?1 AND lane = ?2 AND (owner IS NULL OR due_at <= ?3)";
 pub(crate) const PENDING_DELETE_ALL: &str = "DELETE FROM onceward_pending WHERE subscription = ?1";
 
 // Ordering keys.

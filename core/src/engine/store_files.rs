@@ -69,7 +69,10 @@ impl StoreFiles {
 impl Opened {
     /// Whether the files that were opened are still the ones at their paths.
     pub(crate) fn still_attached(&self, side: &SideFile) -> bool {
-        self.database.file.still_at_path() && self.wal.file.still_at_path() && side.still_at_path()
+        self.database.file.still_at_path()
+            && self.wal.file.still_at_path()
+            && self.shared_memory.file.still_at_path()
+            && side.still_at_path()
     }
 }
 

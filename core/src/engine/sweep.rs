@@ -30,12 +30,10 @@ pub(crate) fn register(cx: &mut Context<'_>, slot: u32, process: u32, only_one: 
     Ok(instance)
 }
 
-/// This store closes: what it held is offered again.
+/// This store closes: what it held is offered again, as after its death. That it closed does not tell that what it held
+/// is harmless: a handler that panics closes its store on the way.
 pub(crate) fn unregister(cx: &mut Context<'_>) -> Outcome<()> {
-    wake_holders_queues(cx, cx.instance)?;
-    cx.run(sql::PENDING_RELEASE_OWNER, (cx.instance, cx.now.get()))?;
-    cx.run(sql::INSTANCE_DELETE, [cx.instance])?;
-    Ok(())
+    reclaim(cx, cx.instance)
 }
 
 /// Offers again what stores held whose process is gone. Returns whether there were any.

@@ -26,6 +26,11 @@ impl SyncStage {
         self.committed.fetch_add(1, Ordering::SeqCst) + 1
     }
 
+    /// The number of the last commit that is known to be on disk.
+    pub(crate) fn synced(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).synced
+    }
+
     /// Returns once the commit with this number is on disk.
     pub(crate) fn ensure(&self, commit: u64, sync: impl Fn() -> std::io::Result<()>) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -307,7 +307,7 @@ fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str) -> Result<rusqlite::St
                 ErrorKind::Sql,
                 format!(
                     "the statement is not allowed in a transaction: tables named onceward_… are the store's own, and \
-                     PRAGMA, ATTACH, BEGIN, COMMIT and SAVEPOINT are not for it ({error})"
+                     PRAGMA, ATTACH, BEGIN, COMMIT, SAVEPOINT and TEMP objects are not for it ({error})"
                 ),
             );
         }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use crate::clock::{Liveness, Random};
 use crate::engine::context::{Commit, Context, Fault};
-use crate::engine::durable::{self, Durable};
+use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::settled::Settled;
@@ -38,6 +38,7 @@ pub(crate) struct Writer {
     pub(crate) guarded: Arc<AtomicBool>,
     pub(crate) wal_bytes_max: u64,
     pub(crate) durable: Durable,
+    pub(crate) tokens: DurableTokens,
     /// Frames at which the log is next tried to be started over.
     checkpoint_at: u64,
 }
@@ -75,6 +76,7 @@ impl Writer {
             guarded,
             wal_bytes_max,
             durable: Durable::default(),
+            tokens: DurableTokens::default(),
             checkpoint_at: CHECKPOINT_FRAMES,
         }
     }
@@ -111,6 +113,7 @@ impl Writer {
                     all.answers.extend(one.answers);
                     all.commit.needs_sync |= one.commit.needs_sync;
                     all.commit.wakes.extend(one.commit.wakes);
+                    all.commit.tokens.extend(one.commit.tokens);
                 }
                 Err(error) => all.answers.push(Err(storage_error("writing", &error))),
             }

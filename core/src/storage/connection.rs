@@ -56,6 +56,9 @@ pub(crate) fn open(path: Option<&Path>, role: Role, patience: &Patience) -> Resu
     }
     .map_err(|error| open_error(path, &error))?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    // Without it, SQLite plans a statement anew whenever a bound value might change its plan: at nearly every call.
+    conn.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(|error| open_error(path, &error))?;
     set_busy_handler(&mut conn, patience)?;
     let settle = |sql: &str| conn.execute_batch(sql).map_err(|error| open_error(path, &error));
     let cache = if role == Role::Writer { WRITER_CACHE_KIB } else { READER_CACHE_KIB };

@@ -25,7 +25,7 @@ CREATE TABLE onceward_meta(
 INSERT INTO onceward_meta(id, version, next_instance) VALUES (1, 0, 1);
 
 CREATE TABLE onceward_queue(
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   name TEXT NOT NULL UNIQUE,
   semantics INTEGER NOT NULL CONSTRAINT semantics_known CHECK (semantics BETWEEN 0 AND 2),
   lease_ms INTEGER NOT NULL CONSTRAINT lease_in_range CHECK (lease_ms BETWEEN 1 AND 43200000),
@@ -50,8 +50,9 @@ CREATE TABLE onceward_lane(
 ) STRICT;
 CREATE INDEX onceward_lane_queue ON onceward_lane(queue, priority, id);
 
+-- Numbers are not used twice: a handle or a receipt of an ended subscription must never act on another.
 CREATE TABLE onceward_subscription(
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
   queue INTEGER NOT NULL,
   name TEXT NOT NULL,
   dead INTEGER NOT NULL DEFAULT 0 CONSTRAINT dead_not_negative CHECK (dead >= 0),

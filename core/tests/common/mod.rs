@@ -14,35 +14,35 @@ use onceward::{
 };
 
 /// Where every manual clock begins.
-pub const START: Millis = Millis::new(1_000_000_000_000);
+pub(crate) const START: Millis = Millis::new(1_000_000_000_000);
 /// The seed of the jitter wherever a test does not choose its own.
-pub const SEED: u64 = 42;
+pub(crate) const SEED: u64 = 42;
 /// Longer than anything takes here; a wait that lasts this long is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub const SECOND: Duration = Duration::from_secs(1);
-pub const MINUTE: Duration = Duration::from_secs(60);
-pub const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// A folder that is removed when the test ends; in memory where the machine has a file system for that.
-pub fn folder() -> tempfile::TempDir {
+pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder for the test")
 }
 
 /// A store on a file of its own, and the clock that it goes by.
-pub struct World {
-    pub store: Store,
-    pub clock: Arc<ManualClock>,
-    pub path: PathBuf,
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) path: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|options| options)
     }
 
-    pub fn with(adjust: impl FnOnce(StoreOptions) -> StoreOptions) -> Self {
+    pub(crate) fn with(adjust: impl FnOnce(StoreOptions) -> StoreOptions) -> Self {
         let folder = folder();
         let path = folder.path().join("app.db");
         let clock = Arc::new(ManualClock::new(START));
@@ -51,52 +51,52 @@ impl World {
     }
 
     /// One more store on the same file, with the same clock.
-    pub fn another(&self) -> Store {
+    pub(crate) fn another(&self) -> Store {
         options(&self.clock).open(&self.path).expect("the file opens again")
     }
 
-    pub fn at_least_once(&self, name: &str) -> Queue {
+    pub(crate) fn at_least_once(&self, name: &str) -> Queue {
         self.store.queue(name, Semantics::AtLeastOnce).expect("the queue opens")
     }
 
-    pub fn at_least_once_with(&self, name: &str, options: QueueOptions) -> Queue {
+    pub(crate) fn at_least_once_with(&self, name: &str, options: QueueOptions) -> Queue {
         self.store.queue_with(name, Semantics::AtLeastOnce, options).expect("the queue opens")
     }
 
     /// A look at the file with a connection of the test's own. It has the same SQLite and so the same locks.
-    pub fn sql(&self) -> rusqlite::Connection {
+    pub(crate) fn sql(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(&self.path).expect("the file opens")
     }
 
     /// The number of rows that a query finds.
-    pub fn count(&self, from: &str) -> i64 {
+    pub(crate) fn count(&self, from: &str) -> i64 {
         self.sql()
             .query_row(&format!("SELECT count(*) FROM {from}"), [], |row| row.get(0))
             .unwrap_or_else(|error| panic!("{from}: {error}"))
     }
 
     /// How many messages the file holds.
-    pub fn rows(&self) -> i64 {
+    pub(crate) fn rows(&self) -> i64 {
         self.count("onceward_message")
     }
 }
 
-pub fn options(clock: &Arc<ManualClock>) -> StoreOptions {
+pub(crate) fn options(clock: &Arc<ManualClock>) -> StoreOptions {
     StoreOptions::new().clock(Arc::clone(clock) as Arc<_>).random(Arc::new(SeededRandom::new(SEED)))
 }
 
 /// A process that the test declares dead, by the slot of its store.
 #[derive(Default)]
-pub struct Obituaries {
+pub(crate) struct Obituaries {
     dead: Mutex<Vec<u32>>,
 }
 
 impl Obituaries {
-    pub fn add(&self, slot: u32) {
+    pub(crate) fn add(&self, slot: u32) {
         self.dead.lock().expect("no test thread panicked").push(slot);
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.dead.lock().expect("no test thread panicked").clear();
     }
 }
@@ -108,67 +108,67 @@ impl Liveness for Obituaries {
 }
 
 /// Up to `max` messages of the default subscription, without waiting.
-pub fn take(queue: &Queue, max: usize) -> Vec<Delivery> {
+pub(crate) fn take(queue: &Queue, max: usize) -> Vec<Delivery> {
     queue.receive_many(&ReceiveOptions::new().max(max)).expect("receives")
 }
 
 /// Up to `max` messages, without waiting.
-pub fn take_of(subscription: &Subscription, max: usize) -> Vec<Delivery> {
+pub(crate) fn take_of(subscription: &Subscription, max: usize) -> Vec<Delivery> {
     subscription.receive_many(&ReceiveOptions::new().max(max)).expect("receives")
 }
 
 /// The one message that is there.
-pub fn take_one(queue: &Queue) -> Delivery {
+pub(crate) fn take_one(queue: &Queue) -> Delivery {
     let mut taken = take(queue, 2);
     assert_eq!(taken.len(), 1, "exactly one message is to be had, not {:?}", bodies(&taken));
     taken.remove(0)
 }
 
-pub fn body(delivery: &Delivery) -> String {
+pub(crate) fn body(delivery: &Delivery) -> String {
     String::from_utf8_lossy(delivery.body()).into_owned()
 }
 
-pub fn bodies(deliveries: &[Delivery]) -> Vec<String> {
+pub(crate) fn bodies(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(body).collect()
 }
 
 /// The bodies of what a receive brings now.
-pub fn taken(queue: &Queue, max: usize) -> Vec<String> {
+pub(crate) fn taken(queue: &Queue, max: usize) -> Vec<String> {
     bodies(&take(queue, max))
 }
 
-pub fn receipts(deliveries: &[Delivery]) -> Vec<Receipt> {
+pub(crate) fn receipts(deliveries: &[Delivery]) -> Vec<Receipt> {
     deliveries.iter().map(Delivery::receipt).collect()
 }
 
-pub fn send_all(queue: &Queue, bodies: &[&str]) -> Vec<MessageId> {
+pub(crate) fn send_all(queue: &Queue, bodies: &[&str]) -> Vec<MessageId> {
     let sent = queue.send_many(bodies.iter().map(|body| Message::new(*body))).expect("sends");
     sent.into_iter().map(|sent| sent.id).collect()
 }
 
 /// Sends a message with an ordering key.
-pub fn send_in_order(queue: &Queue, key: &str, body: &str) -> MessageId {
+pub(crate) fn send_in_order(queue: &Queue, key: &str, body: &str) -> MessageId {
     queue.send(Message::new(body).ordering_key(key)).expect("sends").id
 }
 
 /// Given back as failed, to be offered again at once.
-pub fn at_once() -> Nack {
+pub(crate) fn at_once() -> Nack {
     Nack::new().delay(Duration::ZERO)
 }
 
 /// Ready, delayed, blocked, in flight, dead.
-pub fn counts_of(subscription: &Subscription) -> [u64; 5] {
+pub(crate) fn counts_of(subscription: &Subscription) -> [u64; 5] {
     let stats = subscription.stats().expect("statistics");
     [stats.ready, stats.delayed, stats.blocked, stats.in_flight, stats.dead]
 }
 
 /// Ready, delayed, blocked, in flight, dead.
-pub fn counts(queue: &Queue) -> [u64; 5] {
+pub(crate) fn counts(queue: &Queue) -> [u64; 5] {
     counts_of(&queue.default_subscription().expect("the default subscription"))
 }
 
 /// The error of a call that must fail, checked for its kind and for the words its message must hold.
-pub fn fails<T: Debug>(outcome: Result<T>, kind: ErrorKind, words: &[&str]) -> Error {
+pub(crate) fn fails<T: Debug>(outcome: Result<T>, kind: ErrorKind, words: &[&str]) -> Error {
     let error = outcome.expect_err("the call must fail");
     assert_eq!(error.kind(), kind, "{error}");
     for word in words {
@@ -178,7 +178,7 @@ pub fn fails<T: Debug>(outcome: Result<T>, kind: ErrorKind, words: &[&str]) -> E
 }
 
 /// Waits until something has become true.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {
         assert!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -188,6 +188,6 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// The content of a file. Only for files that no SQLite of this process has open.
 #[expect(clippy::disallowed_methods, reason = "no SQLite of this process has the file open")]
-pub fn bytes_of(path: &Path) -> Vec<u8> {
+pub(crate) fn bytes_of(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

@@ -1,0 +1,615 @@
+//! Runs steps on real stores and on the reference, and compares all that can be seen.
+//!
+//! Where the promises leave a choice, the driver looks what was chosen and holds the store to it: which of the due
+//! messages a receive takes, when an expired message dies, and whether a lease that has ended is still its holder's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use onceward::{
+    Backoff, ErrorKind, ManualClock, Message, MessageId, Queue, QueueOptions, Receipt, ReceiveOptions, Semantics,
+    Store, Subscription, Token, Window,
+};
+use proptest::sample::Index;
+
+use super::common::{self, Obituaries, START};
+use super::operation::{NAMES, Post, STORES, Step, Terms, Verb, start};
+use super::reference::{Id, Model, Sent, State};
+
+const LEASE_MS: i64 = 30_000;
+const BACKOFF_MS: i64 = 10_000;
+
+struct Open {
+    store: Store,
+    queue: Queue,
+    /// Which of all stores ever opened it is.
+    serial: u64,
+    slot: u32,
+}
+
+pub(crate) struct Driver {
+    model: Model,
+    clock: Arc<ManualClock>,
+    obituaries: Arc<Obituaries>,
+    conn: rusqlite::Connection,
+    stores: Vec<Open>,
+    /// Stores that were declared dead. They close when everything has been compared.
+    graveyard: Vec<Store>,
+    opened: u64,
+    folder: tempfile::TempDir,
+}
+
+impl Driver {
+    pub(crate) fn new(terms: &Terms) -> Self {
+        let folder = common::folder();
+        let clock = Arc::new(ManualClock::new(START));
+        let obituaries = Arc::new(Obituaries::default());
+        let store = common::options(&clock).open(folder.path().join("app.db")).expect("opens");
+        let window = terms.window.map_or(Window::Forever, Window::For);
+        let options = QueueOptions::new()
+            .attempts_max(terms.attempts_max)
+            .deduplication_window(window)
+            .lease(Duration::from_millis(LEASE_MS as u64))
+            .backoff(Backoff::constant(Duration::from_millis(BACKOFF_MS as u64)));
+        store.queue_with("q", terms.semantics, options).expect("the queue opens");
+        store.close().expect("closes");
+        let conn = rusqlite::Connection::open(folder.path().join("app.db")).expect("opens");
+        let model = Model::new(terms.clone(), START.get());
+        let (stores, graveyard) = (Vec::new(), Vec::new());
+        let mut driver = Driver { model, clock, obituaries, conn, stores, graveyard, opened: 0, folder };
+        for _ in 0..STORES {
+            let store = driver.open();
+            driver.stores.push(store);
+        }
+        driver
+    }
+
+    fn open(&mut self) -> Open {
+        let options = common::options(&self.clock).liveness(Arc::clone(&self.obituaries) as Arc<_>);
+        let store = options.open(self.folder.path().join("app.db")).expect("opens");
+        let queue = store.open_queue("q").expect("the queue is there");
+        let newest = "SELECT slot FROM onceward_instance ORDER BY id DESC LIMIT 1";
+        let slot = self.conn.query_row(newest, [], |row| row.get(0)).expect("the store is registered");
+        self.opened += 1;
+        Open { store, queue, serial: self.opened, slot }
+    }
+
+    pub(crate) fn step(&mut self, step: &Step) {
+        match step {
+            Step::Send { store, posts } => self.send(*store, posts),
+            Step::Receive { store, subscription, max, lease_s } => {
+                self.receive(*store, *subscription, *max, *lease_s);
+            }
+            Step::Settle { store, subscription, verb, back, made_up } => {
+                self.settle(*store, *subscription, verb, back, *made_up);
+            }
+            Step::Advance { ms } => {
+                self.clock.advance(Duration::from_millis(*ms));
+                self.model.now += *ms as i64;
+            }
+            Step::Cancel { store, message } => self.cancel(*store, message),
+            Step::Purge { store } => self.purge(*store),
+            Step::Redrive { store, subscription, messages } => self.redrive(*store, *subscription, messages),
+            Step::PurgeDead { store, subscription, messages } => self.purge_dead(*store, *subscription, messages),
+            Step::Pause { store, paused } => {
+                let queue = &self.stores[*store].queue;
+                if *paused { queue.pause() } else { queue.resume() }.expect("pauses or resumes");
+                self.model.paused = *paused;
+            }
+            Step::Kill { store } => {
+                let fresh = self.kill(*store);
+                let former = std::mem::replace(&mut self.stores[*store], fresh);
+                self.graveyard.push(former.store);
+            }
+            Step::Reopen { store } => {
+                let serial = self.stores[*store].serial;
+                self.stores[*store].store.close().expect("closes");
+                self.end_leases_of(serial);
+                self.stores[*store] = self.open();
+            }
+            Step::Subscribe { store, subscription, oldest } => {
+                self.stores[*store].queue.subscribe(NAMES[*subscription], start(*oldest)).expect("subscribes");
+                self.model.subscribe(*subscription, *oldest);
+            }
+            Step::Unsubscribe { store, subscription } => {
+                let ended = self.stores[*store].queue.unsubscribe(NAMES[*subscription]);
+                match self.model.subscriptions.remove(subscription) {
+                    Some(_) => ended.expect("unsubscribes"),
+                    None => drop(common::fails(ended, ErrorKind::NotFound, &[NAMES[*subscription]])),
+                }
+            }
+        }
+        self.compare();
+    }
+
+    fn subscription(&self, store: usize, name: usize) -> Option<Subscription> {
+        let found = self.stores[store].queue.subscription(NAMES[name]);
+        if self.model.subscriptions.contains_key(&name) {
+            return Some(found.expect("the subscription is there"));
+        }
+        common::fails(found, ErrorKind::NotFound, &[NAMES[name]]);
+        None
+    }
+
+    fn send(&mut self, store: usize, posts: &[Post]) {
+        // Whether a message expires while it is handed over at most once cannot be seen from outside.
+        let lossy = self.model.terms.semantics == Semantics::AtMostOnce;
+        let posts: Vec<Post> = posts
+            .iter()
+            .map(|post| Post { time_to_live_s: post.time_to_live_s.filter(|_| !lossy), ..post.clone() })
+            .collect();
+        let sent = self.stores[store].queue.send_many(posts.iter().map(message));
+        match self.model.send(&posts) {
+            Sent::Conflict => drop(common::fails(sent, ErrorKind::Conflict, &["key"])),
+            Sent::KeyMissing => drop(common::fails(sent, ErrorKind::Invalid, &["key"])),
+            Sent::Ids(expected) => {
+                let sent = sent.expect("sends");
+                let sent: Vec<(Id, bool)> = sent.iter().map(|sent| (sent.id.get(), sent.duplicate)).collect();
+                assert_eq!(sent, expected, "ids and duplicates");
+            }
+        }
+    }
+
+    fn receive(&mut self, store: usize, name: usize, max: usize, lease_s: Option<u64>) {
+        let Some(subscription) = self.subscription(store, name) else { return };
+        self.learn_of_deaths();
+        let now = self.model.now;
+        let expected = self.model.deliverable(&self.model.subscriptions[&name]);
+        let before = self.model.subscriptions[&name].copies.clone();
+        let suspects = before.iter().any(|(_, copy)| {
+            copy.live() && !copy.in_flight(now) && (copy.suspect || matches!(copy.state, State::Held { .. }))
+        });
+        let mut options = ReceiveOptions::new().max(max);
+        if let Some(lease) = lease_s {
+            options = options.lease(Duration::from_secs(lease));
+        }
+        let taken = subscription.receive_many(&options).expect("receives");
+        self.learn_of_deaths();
+        let until = now + lease_s.map_or(LEASE_MS, |lease| lease as i64 * 1000);
+        let mut ids = BTreeSet::new();
+        for delivery in &taken {
+            let id = delivery.id().get();
+            self.check_delivery(name, delivery, &ids);
+            ids.insert(id);
+        }
+        let left: BTreeSet<Id> = expected.difference(&ids).copied().collect();
+        assert!(taken.len() <= max && (!taken.is_empty() || expected.is_empty()), "{left:?} are to be had");
+        if !suspects {
+            assert!(taken.len() == max || left.is_empty(), "{left:?} are left behind");
+            let last = taken.iter().map(|delivery| delivery.priority()).max().unwrap_or(0);
+            assert!(left.iter().all(|id| self.model.messages[id].priority >= last), "{left:?} come first");
+        }
+        self.check_first_in_first_out(name, &taken.iter().map(|taken| taken.id().get()).collect::<Vec<_>>());
+        let owner = self.stores[store].serial;
+        let lossy = self.model.terms.semantics == Semantics::AtMostOnce;
+        for delivery in &taken {
+            let (id, token) = (delivery.id().get(), delivery.token().get());
+            let of = self.model.subscriptions.get_mut(&name).expect("it was received from");
+            of.receipts.push((id, token));
+            let copy = of.copies.get_mut(&id).expect("it was delivered");
+            copy.suspect |= matches!(copy.state, State::Held { .. });
+            copy.state = if lossy { State::Done } else { State::Held { until, token, owner } };
+            (copy.attempts, copy.token, copy.used) = (delivery.attempt(), token, true);
+        }
+        self.ask_for_owners(name, |id, copy| !ids.contains(&id) && matches!(copy.state, State::Held { .. }));
+    }
+
+    fn check_delivery(&self, name: usize, delivery: &onceward::Delivery, batch: &BTreeSet<Id>) {
+        let (id, now) = (delivery.id().get(), self.model.now);
+        let of = &self.model.subscriptions[&name];
+        let copy = of.copies.get(&id).unwrap_or_else(|| panic!("{id} was never sent to {}", NAMES[name]));
+        assert!(copy.live(), "{id} is {:?} and must not come again", copy.state);
+        assert!(!self.model.paused, "the queue is paused");
+        assert!(!copy.in_flight(now) && copy.due_at() <= now, "{id} is not due: {copy:?}");
+        assert!(!self.model.doomed(id, copy), "{id} should have died: {copy:?}");
+        assert_eq!(delivery.attempt(), copy.attempts + 1, "the attempt of {id}");
+        let max = self.model.terms.attempts_max.unwrap_or(u32::MAX);
+        assert!(delivery.attempt() <= max || self.model.terms.semantics == Semantics::AtMostOnce, "attempts of {id}");
+        assert!(delivery.token().get() > copy.token, "the token of {id}: {copy:?}");
+        let sent = &self.model.messages[&id];
+        assert_eq!(delivery.body(), [sent.body]);
+        assert_eq!(delivery.key(), sent.key.map(|key| format!("k{key}")).as_deref());
+        assert_eq!(delivery.ordering_key(), sent.ordering_key.map(|key| format!("o{key}")).as_deref());
+        assert_eq!((delivery.priority(), delivery.sent_at().get()), (sent.priority, sent.sent_at));
+        if let Some(key) = sent.ordering_key {
+            let mut rest = self.model.line(of, key).filter(|(id, _)| !batch.contains(id));
+            assert_eq!(rest.next().map(|(first, _)| first), Some(id), "{id} is not the next of its ordering key");
+            let head_was_lost = self.model.line(of, key).next().is_some_and(|(_, head)| head.token > 0)
+                && self
+                    .model
+                    .line(of, key)
+                    .any(|(_, copy)| matches!(copy.state, State::Held { until, .. } if until <= now));
+            assert!(
+                head_was_lost || rest.all(|(_, copy)| !copy.in_flight(now)),
+                "another batch of the ordering key of {id} is in flight"
+            );
+        }
+    }
+
+    /// Undelayed messages that come for the first time come in the order of their ids.
+    fn check_first_in_first_out(&self, name: usize, taken: &[Id]) {
+        let of = &self.model.subscriptions[&name];
+        let plain = |id: &Id| {
+            let message = &self.model.messages[id];
+            !of.copies[id].used && message.due_at == i64::MIN && message.ordering_key.is_none()
+        };
+        for priority in [0, 4, 9] {
+            let of_it = |id: &&Id| plain(id) && self.model.messages[id].priority == priority;
+            let fresh: Vec<Id> = taken.iter().filter(of_it).copied().collect();
+            assert!(fresh.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {fresh:?}");
+            let skipped = of
+                .copies
+                .iter()
+                .filter(|(id, copy)| copy.live() && !self.model.doomed(**id, copy))
+                .find(|(id, _)| of_it(id) && !taken.contains(id) && fresh.last().is_some_and(|last| *id < last));
+            assert!(skipped.is_none(), "{skipped:?} was passed over");
+        }
+    }
+
+    fn settle(&mut self, store: usize, name: usize, verb: &Verb, back: &[usize], made_up: bool) {
+        let Some(subscription) = self.subscription(store, name) else { return };
+        let given = &self.model.subscriptions[&name].receipts;
+        let mut picked: BTreeSet<(Id, u64)> =
+            back.iter().filter_map(|back| given.len().checked_sub(back + 1)).map(|index| given[index]).collect();
+        if made_up && let Some((id, token)) = picked.pop_first() {
+            picked.insert((id, token + 1));
+        }
+        let receipt = |&(id, token): &(Id, u64)| Receipt { message: id_of(id), token: Token::new(token) };
+        let receipts: Vec<Receipt> = picked.iter().map(receipt).collect();
+        let lease = |seconds: &u64| Duration::from_secs(*seconds);
+        let (answer, word) = match verb {
+            Verb::Ack => (subscription.ack(&receipts), "ack"),
+            Verb::Nack { delay_s } => (subscription.nack(&receipts, &Verb::nack(*delay_s)), "nack"),
+            Verb::DeadLetter => (subscription.dead_letter(&receipts, "given up"), "dead-letter"),
+            Verb::Extend { lease_s } => (subscription.extend(&receipts, lease(lease_s)), "extend"),
+            Verb::Release => (subscription.release(&receipts), "release"),
+        };
+        if self.model.terms.semantics == Semantics::AtMostOnce {
+            match verb {
+                Verb::Ack => assert_eq!(answer.expect("acks"), []),
+                _ => drop(common::fails(answer, ErrorKind::Invalid, &["at-most-once"])),
+            }
+            return;
+        }
+        let lost: BTreeSet<(Id, u64)> =
+            answer.expect("settles").iter().map(|lost| (lost.message.get(), lost.token.get())).collect();
+        let serial = (self.stores[store].serial, self.model.subscriptions[&name].serial);
+        let mut given_back = Vec::new();
+        for (id, token) in picked {
+            let copy = &self.model.subscriptions[&name].copies[&id];
+            let holds = matches!(copy.state, State::Held { token: current, .. } if current == token);
+            let repeated = self.model.settled.contains(&(serial.0, serial.1, id, token, word));
+            assert_eq!(lost.contains(&(id, token)), !holds && !repeated, "{word} of {id} with token {token}: {copy:?}");
+            if holds {
+                self.apply(name, id, verb);
+                given_back.push(id);
+                if word != "extend" {
+                    self.model.settled.insert((serial.0, serial.1, id, token, word));
+                }
+            }
+        }
+        if matches!(verb, Verb::Nack { .. } | Verb::Release) {
+            self.revoke_behind(name, &given_back);
+        }
+    }
+
+    fn apply(&mut self, name: usize, id: Id, verb: &Verb) {
+        let (now, max) = (self.model.now, self.model.terms.attempts_max);
+        let of = self.model.subscriptions.get_mut(&name).expect("it is settled");
+        let copy = of.copies.get_mut(&id).expect("it is settled");
+        let State::Held { token, owner, .. } = copy.state else { unreachable!("it is held") };
+        copy.state = match verb {
+            Verb::Ack => State::Done,
+            Verb::DeadLetter => State::Dead,
+            Verb::Extend { lease_s } => State::Held { until: now + *lease_s as i64 * 1000, token, owner },
+            Verb::Nack { .. } if max.is_some_and(|max| copy.attempts >= max) => State::Dead,
+            Verb::Nack { delay_s } => {
+                State::Waiting { due_at: now + delay_s.map_or(BACKOFF_MS, |delay| delay as i64 * 1000) }
+            }
+            Verb::Release => {
+                copy.attempts -= 1;
+                State::Waiting { due_at: now }
+            }
+        };
+    }
+
+    /// What is behind a message that is tried again loses its lease, and its attempt does not count.
+    fn revoke_behind(&mut self, name: usize, given_back: &[Id]) {
+        let now = self.model.now;
+        for id in given_back {
+            let Some(key) = self.model.messages[id].ordering_key else { continue };
+            let of = &self.model.subscriptions[&name];
+            if !of.copies[id].live() {
+                continue;
+            }
+            let behind: Vec<Id> = self.model.line(of, key).map(|(other, _)| other).filter(|other| other > id).collect();
+            let of = self.model.subscriptions.get_mut(&name).expect("it is settled");
+            for other in behind {
+                let copy = of.copies.get_mut(&other).expect("it is in line");
+                if matches!(copy.state, State::Held { .. }) {
+                    copy.state = State::Waiting { due_at: now };
+                    copy.attempts -= 1;
+                }
+            }
+        }
+    }
+
+    fn pick(&self, message: &Index) -> Option<Id> {
+        let ids: Vec<Id> = self.model.messages.keys().copied().collect();
+        (!ids.is_empty()).then(|| *message.get(&ids))
+    }
+
+    fn cancel(&mut self, store: usize, message: &Index) {
+        let Some(id) = self.pick(message) else { return };
+        self.learn_of_deaths();
+        let states: Vec<(State, bool)> = self
+            .model
+            .subscriptions
+            .values()
+            .map(|of| &of.copies[&id])
+            .map(|copy| (copy.state, self.model.doomed(id, copy)))
+            .collect();
+        let cancelled = self.stores[store].queue.cancel(id_of(id));
+        if states.iter().any(|(state, _)| matches!(state, State::Held { .. })) {
+            drop(common::fails(cancelled, ErrorKind::Conflict, &[&id.to_string()]));
+            return;
+        }
+        let cancelled = cancelled.expect("cancels");
+        let waits = |doomed_too: bool| {
+            let waits =
+                |(state, doomed): &(State, bool)| matches!(state, State::Waiting { .. }) && (doomed_too || !doomed);
+            states.iter().any(waits)
+        };
+        assert!(if cancelled { waits(true) } else { !waits(false) }, "cancel of {id} says {cancelled}: {states:?}");
+        if cancelled {
+            for of in self.model.subscriptions.values_mut() {
+                of.copies.get_mut(&id).expect("it was sent").state = State::Done;
+            }
+        }
+    }
+
+    fn purge(&mut self, store: usize) {
+        self.learn_of_deaths();
+        let purged = self.stores[store].queue.purge().expect("purges");
+        self.learn_of_deaths();
+        let mut expected = 0;
+        for of in self.model.subscriptions.values_mut() {
+            for copy in of.copies.values_mut() {
+                if matches!(copy.state, State::Waiting { .. }) {
+                    copy.state = State::Done;
+                    expected += 1;
+                }
+            }
+        }
+        assert_eq!(purged, expected, "purged");
+    }
+
+    fn dead_of(&self, name: usize, messages: &[Index]) -> (Vec<MessageId>, BTreeSet<Id>) {
+        // What is doomed may die at any moment: it is left out.
+        let of = &self.model.subscriptions[&name];
+        let asked: BTreeSet<Id> = messages
+            .iter()
+            .filter_map(|message| self.pick(message))
+            .filter(|id| !self.model.doomed(*id, &of.copies[id]))
+            .chain(
+                of.copies
+                    .iter()
+                    .filter(|(_, copy)| copy.state == State::Dead)
+                    .map(|(id, _)| *id)
+                    .take(messages.len() - 1),
+            )
+            .collect();
+        let dead = asked.iter().filter(|id| of.copies[id].state == State::Dead).copied().collect();
+        (asked.into_iter().map(id_of).collect(), dead)
+    }
+
+    fn redrive(&mut self, store: usize, name: usize, messages: &[Index]) {
+        let Some(subscription) = self.subscription(store, name) else { return };
+        self.learn_of_deaths();
+        let (asked, dead) = self.dead_of(name, messages);
+        assert_eq!(subscription.redrive(&asked).expect("redrives"), dead.len() as u64);
+        let now = self.model.now;
+        for id in dead {
+            self.model.messages.get_mut(&id).expect("it is dead").expires_at = None;
+            let of = self.model.subscriptions.get_mut(&name).expect("it is there");
+            let copy = of.copies.get_mut(&id).expect("it is dead");
+            copy.state = State::Waiting { due_at: now };
+            (copy.attempts, copy.used, copy.suspect) = (0, true, false);
+        }
+    }
+
+    fn purge_dead(&mut self, store: usize, name: usize, messages: &[Index]) {
+        let Some(subscription) = self.subscription(store, name) else { return };
+        self.learn_of_deaths();
+        let (asked, dead) = self.dead_of(name, messages);
+        assert_eq!(subscription.purge_dead(&asked).expect("purges"), dead.len() as u64);
+        let of = self.model.subscriptions.get_mut(&name).expect("it is there");
+        for id in dead {
+            of.copies.get_mut(&id).expect("it is dead").state = State::Done;
+        }
+    }
+
+    fn kill(&mut self, store: usize) -> Open {
+        let (serial, slot) = (self.stores[store].serial, self.stores[store].slot);
+        self.obituaries.add(slot);
+        // Whoever opens next reads the obituaries.
+        let fresh = self.open();
+        self.end_leases_of(serial);
+        fresh
+    }
+
+    fn end_leases_of(&mut self, serial: u64) {
+        let now = self.model.now;
+        let names: Vec<usize> = self.model.subscriptions.keys().copied().collect();
+        for name in names {
+            let of = self.model.subscriptions.get_mut(&name).expect("it is there");
+            for copy in of.copies.values_mut() {
+                if let State::Held { until, owner, .. } = &mut copy.state
+                    && *owner == serial
+                {
+                    *until = now.min(*until);
+                }
+            }
+            self.ask_for_owners(name, |_, copy| matches!(copy.state, State::Held { owner, .. } if owner == serial));
+        }
+    }
+
+    /// Of a lease that has ended, or that is behind one in its line, nobody promises how long its holder keeps it.
+    fn ask_for_owners(&mut self, name: usize, of_interest: impl Fn(Id, &super::reference::Copy) -> bool) {
+        let now = self.model.now;
+        let of = self.model.subscriptions.get_mut(&name).expect("it is there");
+        let keys: BTreeSet<Option<u8>> = of
+            .copies
+            .iter()
+            .filter(|(_, copy)| copy.suspect || (matches!(copy.state, State::Held { .. }) && !copy.in_flight(now)))
+            .map(|(id, _)| self.model.messages[id].ordering_key)
+            .collect();
+        for (id, copy) in of.copies.iter_mut().filter(|(id, copy)| of_interest(**id, copy)) {
+            let key = self.model.messages[id].ordering_key;
+            if copy.in_flight(now) && (key.is_none() || !keys.contains(&key)) {
+                continue;
+            }
+            let owner = "SELECT owner FROM onceward_pending AS p JOIN onceward_subscription AS s ON s.id = p.subscription \
+                         WHERE s.name = ?1 AND lo <= ?2 AND hi > ?2";
+            let owner: Option<i64> =
+                self.conn.query_row(owner, (NAMES[name], *id as i64), |row| row.get(0)).expect("it is pending");
+            if owner.is_none() {
+                copy.state = State::Waiting { due_at: now };
+                copy.suspect = true;
+            }
+        }
+    }
+
+    /// Expired messages die when somebody looks at them: a receive, or housekeeping.
+    fn learn_of_deaths(&mut self) -> bool {
+        let mut any = false;
+        let names: Vec<usize> = self.model.subscriptions.keys().copied().collect();
+        for name in names {
+            let subscription = self.stores[0].queue.subscription(NAMES[name]).expect("it is there");
+            let letters = subscription.dead_letters(None, 10_000).expect("lists");
+            for letter in &letters {
+                let id = letter.message.id.get();
+                let copy = &self.model.subscriptions[&name].copies[&id];
+                assert_eq!(letter.message.attempts, copy.attempts, "attempts of the dead letter {id}");
+                if copy.state != State::Dead {
+                    assert!(self.model.doomed(id, copy), "{id} must not die of {:?}: {copy:?}", letter.reason);
+                    let of = self.model.subscriptions.get_mut(&name).expect("it is there");
+                    of.copies.get_mut(&id).expect("it is there").state = State::Dead;
+                    any = true;
+                }
+            }
+            let listed: BTreeSet<Id> = letters.iter().map(|letter| letter.message.id.get()).collect();
+            let of = &self.model.subscriptions[&name];
+            let dead = of.copies.iter().filter(|(_, copy)| copy.state == State::Dead).map(|(id, _)| *id).collect();
+            assert_eq!(listed, dead, "dead letters of {}", NAMES[name]);
+        }
+        any
+    }
+
+    fn compare(&mut self) {
+        loop {
+            self.learn_of_deaths();
+            let all: Vec<(usize, onceward::Stats)> = self
+                .model
+                .subscriptions
+                .keys()
+                .map(|name| {
+                    (*name, self.stores[1].queue.subscription(NAMES[*name]).expect("there").stats().expect("counts"))
+                })
+                .collect();
+            if !self.learn_of_deaths() {
+                all.iter().for_each(|(name, stats)| self.compare_stats(*name, stats));
+                break;
+            }
+        }
+        let rows: i64 =
+            self.conn.query_row("SELECT count(*) FROM onceward_message", [], |row| row.get(0)).expect("counts");
+        assert_eq!(rows as usize, self.model.kept(), "a row lives until the last subscription is done with it");
+    }
+
+    fn compare_stats(&self, name: usize, stats: &onceward::Stats) {
+        let (of, now) = (&self.model.subscriptions[&name], self.model.now);
+        // Of a message that waits in line, only a receive finds out that it is blocked.
+        let (mut ready, mut delayed, mut flying, mut dead, mut in_line) = (0, 0, 0, 0, 0);
+        for (id, copy) in &of.copies {
+            if copy.state == State::Dead {
+                dead += 1;
+            } else if copy.in_flight(now) {
+                flying += 1;
+            } else if copy.live() {
+                let waits = self.model.messages[id].ordering_key.is_some_and(|key| {
+                    let first = self.model.line(of, key).next().map(|(first, _)| first) == Some(*id);
+                    let held = |(other, copy): (Id, &super::reference::Copy)| {
+                        other != *id && matches!(copy.state, State::Held { .. })
+                    };
+                    !first || self.model.line(of, key).any(held)
+                });
+                if waits {
+                    in_line += 1;
+                } else if copy.due_at() <= now {
+                    ready += 1;
+                } else {
+                    delayed += 1;
+                }
+            }
+        }
+        let context = format!("{stats:?} of {}: ready {ready}, delayed {delayed}, in line {in_line}", NAMES[name]);
+        assert_eq!((stats.in_flight, stats.dead, stats.in_doubt), (flying, dead, 0), "{context}");
+        assert!(stats.ready >= ready && stats.delayed >= delayed, "{context}");
+        assert_eq!(stats.ready + stats.delayed + stats.blocked, ready + delayed + in_line, "{context}");
+        let live = of.copies.iter().filter(|(_, copy)| copy.live());
+        let oldest = live.map(|(id, _)| self.model.messages[id].sent_at).min();
+        let age = oldest.map(|sent_at| Duration::from_millis((now - sent_at) as u64));
+        assert_eq!(stats.oldest_age, age, "{context}");
+    }
+
+    /// Whatever was done: once everyone goes on, every message that is not dead arrives.
+    pub(crate) fn drain(&mut self) {
+        self.step(&Step::Pause { store: 0, paused: false });
+        for name in 0..NAMES.len() {
+            for _ in 0..200 {
+                self.step(&Step::Advance { ms: 400_000 });
+                self.step(&Step::Receive { store: 0, subscription: name, max: 6, lease_s: None });
+                self.step(&Step::Settle {
+                    store: 0,
+                    subscription: name,
+                    verb: Verb::Ack,
+                    back: (0..6).collect(),
+                    made_up: false,
+                });
+                let rest = |of: &super::reference::Subscription| of.copies.values().any(|copy| copy.live());
+                if !self.model.subscriptions.get(&name).is_some_and(rest) {
+                    break;
+                }
+            }
+            let of = self.model.subscriptions.get(&name);
+            let stuck: Vec<Id> = of
+                .into_iter()
+                .flat_map(|of| of.copies.iter().filter(|(_, copy)| copy.live()).map(|(id, _)| *id))
+                .collect();
+            assert!(stuck.is_empty(), "{stuck:?} never arrive at {}", NAMES[name]);
+        }
+    }
+}
+
+fn id_of(id: Id) -> MessageId {
+    MessageId::new(id).expect("an id")
+}
+
+fn message(post: &Post) -> Message {
+    let mut message = Message::new(vec![post.body]).delay(Duration::from_secs(post.delay_s));
+    if let Some(key) = post.key {
+        message = message.key(format!("k{key}"));
+    }
+    if let Some(key) = post.ordering_key {
+        message = message.ordering_key(format!("o{key}"));
+    }
+    if let Some(priority) = post.priority {
+        message = message.priority(priority);
+    }
+    if let Some(seconds) = post.time_to_live_s {
+        message = message.time_to_live(Duration::from_secs(seconds));
+    }
+    message
+}
