@@ -39,7 +39,7 @@ impl Drop for Answer {
         else {
             return;
         };
-        let receipts: Vec<Receipt> = received.deliveries.iter().map(|raw| raw.receipt()).collect();
+        let receipts: Vec<Receipt> = received.deliveries.iter().map(super::delivery::RawDelivery::receipt).collect();
         if receipts.is_empty() || subscription.queue().semantics() == Semantics::AtMostOnce {
             return;
         }

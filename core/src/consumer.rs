@@ -415,6 +415,6 @@ impl fmt::Debug for Consumer {
         f.debug_struct("Consumer")
             .field("subscription", &self.subscription)
             .field("buffered", &self.buffer.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }

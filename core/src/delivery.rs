@@ -184,7 +184,7 @@ impl Delivery {
     /// # Errors
     /// `LeaseLost` when the message was meanwhile given to someone else or finished.
     pub fn ack(&self) -> Result<()> {
-        let Some(outstanding) = &self.outstanding else { return self.settle(Verb::Ack) };
+        let Some(outstanding) = &self.outstanding else { return self.settle(&Verb::Ack) };
         self.check_unsettled()?;
         outstanding.ack(self.receipt())?;
         self.mark_settled(&Verb::Ack);
@@ -196,7 +196,7 @@ impl Delivery {
     /// # Errors
     /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a delay or text over its limit.
     pub fn nack(&self, nack: &Nack) -> Result<()> {
-        self.settle(nack.verb()?)
+        self.settle(&nack.verb()?)
     }
 
     /// Dead-letters the message at once, with a reason of at most 4 KiB.
@@ -205,7 +205,7 @@ impl Delivery {
     /// `LeaseLost`; `Invalid` on an at-most-once queue, or for a reason over its limit.
     pub fn dead_letter(&self, reason: &str) -> Result<()> {
         check_words("reason", reason)?;
-        self.settle(Verb::DeadLetter { reason: reason.to_owned() })
+        self.settle(&Verb::DeadLetter { reason: reason.to_owned() })
     }
 
     /// Gives the message back unused: it is due at once, and this delivery does not count as an attempt.
@@ -213,7 +213,7 @@ impl Delivery {
     /// # Errors
     /// `LeaseLost`; `Invalid` on an at-most-once queue.
     pub fn release(&self) -> Result<()> {
-        self.settle(Verb::Release)
+        self.settle(&Verb::Release)
     }
 
     /// Makes the lease end this long from now.
@@ -243,17 +243,17 @@ impl Delivery {
         Ok(Transaction::new(engine, Some(acknowledged)))
     }
 
-    fn settle(&self, verb: Verb) -> Result<()> {
+    fn settle(&self, verb: &Verb) -> Result<()> {
         self.check_unsettled()?;
         if let Some(outstanding) = &self.outstanding {
             // What was acknowledged before counts before.
             outstanding.flush()?;
         }
         self.settle_as(verb.clone())?;
-        self.mark_settled(&verb);
+        self.mark_settled(verb);
         if let Some(outstanding) = &self.outstanding {
             outstanding.forget(self.receipt());
-            if let (Some(key), Verb::Nack { .. } | Verb::Release) = (self.ordering_key(), &verb) {
+            if let (Some(key), Verb::Nack { .. } | Verb::Release) = (self.ordering_key(), verb) {
                 outstanding.forget_line(self.receipt(), key);
             }
         }

@@ -50,7 +50,7 @@ pub const LANE_SEQUENCE_MAX: u64 = (1 << 38) - 1;
 pub const STORES_MAX: usize = 1024;
 
 // An id packs a lane and a sequence number and stays exact in every language's double precision numbers.
-const _: () = assert!((LANES_MAX << 38 | LANE_SEQUENCE_MAX) < 1 << 53);
+const _: () = assert!((LANES_MAX << 38) + LANE_SEQUENCE_MAX < 1 << 53);
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX && PRIORITY_DEFAULT <= PRIORITY_MAX);
 
 #[cfg(test)]

@@ -39,11 +39,15 @@ pub enum Start {
     Oldest,
 }
 
+/// An attempts limit, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Attempts(Option<u32>);
+
 /// What a queue's settings should be. What is not set stays as it is, or takes its default.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct QueueOptions {
     lease: Option<Duration>,
-    attempts_max: Option<Option<u32>>,
+    attempts_max: Option<Attempts>,
     backoff: Option<Backoff>,
     window: Option<Window>,
     pub(crate) subscriptions: Option<Vec<String>>,
@@ -65,7 +69,7 @@ impl QueueOptions {
     /// How often a message is delivered before it goes to the dead letters; `None` for as often as it takes. Default: 20.
     #[must_use]
     pub fn attempts_max(mut self, attempts: impl Into<Option<u32>>) -> Self {
-        self.attempts_max = Some(attempts.into());
+        self.attempts_max = Some(Attempts(attempts.into()));
         self
     }
 
@@ -99,7 +103,7 @@ impl QueueOptions {
         if let Some(lease) = self.lease {
             check_lease(lease)?;
         }
-        if let Some(Some(attempts)) = self.attempts_max
+        if let Some(Attempts(Some(attempts))) = self.attempts_max
             && !(1..=ATTEMPTS_MAX).contains(&attempts)
         {
             return Err(Error::invalid(format!("attempts limit is {attempts}; it takes 1 to {ATTEMPTS_MAX}")));
@@ -127,11 +131,11 @@ impl QueueOptions {
     }
 
     /// The settings that result when these options are laid over others.
-    pub(crate) fn over(&self, settings: QueueSettings) -> QueueSettings {
+    pub(crate) fn over(&self, settings: &QueueSettings) -> QueueSettings {
         QueueSettings {
             semantics: settings.semantics,
             lease: self.lease.unwrap_or(settings.lease),
-            attempts_max: self.attempts_max.unwrap_or(settings.attempts_max),
+            attempts_max: self.attempts_max.map_or(settings.attempts_max, |attempts| attempts.0),
             backoff: self.backoff.unwrap_or(settings.backoff),
             deduplication_window: self.window.unwrap_or(settings.deduplication_window),
             paused: settings.paused,

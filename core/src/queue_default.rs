@@ -58,7 +58,7 @@ impl Queue {
 
     /// As [`Subscription::stats`](crate::Subscription::stats).
     pub fn stats(&self) -> Result<Stats> {
-        self.on_own(|own| own.stats())
+        self.on_own(super::subscription::Subscription::stats)
     }
 
     /// As [`Subscription::dead_letters`](crate::Subscription::dead_letters).
@@ -73,7 +73,7 @@ impl Queue {
 
     /// As [`Subscription::redrive_all`](crate::Subscription::redrive_all).
     pub fn redrive_all(&self) -> Result<u64> {
-        self.on_own(|own| own.redrive_all())
+        self.on_own(super::subscription::Subscription::redrive_all)
     }
 
     /// As [`Subscription::purge_dead`](crate::Subscription::purge_dead).
@@ -83,6 +83,6 @@ impl Queue {
 
     /// As [`Subscription::purge_dead_all`](crate::Subscription::purge_dead_all).
     pub fn purge_dead_all(&self) -> Result<u64> {
-        self.on_own(|own| own.purge_dead_all())
+        self.on_own(super::subscription::Subscription::purge_dead_all)
     }
 }

@@ -337,8 +337,8 @@ impl Subscription {
         letters.into_iter().map(letter).collect()
     }
 
-    /// Offers dead letters again, under their ids, with their attempts counted anew and without a time to live. No
-    /// deduplication stands in their way. Returns how many there were.
+    /// Offers dead letters again, under their ids, with their attempts counted anew and without a time to live (for
+    /// other subscriptions of the queue too). No deduplication stands in their way. Returns how many there were.
     ///
     /// # Errors
     /// `Invalid` for a message of another queue; then none is redriven.
@@ -403,6 +403,9 @@ fn check_list(max: usize) -> Result<()> {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("name", &self.name).field("queue", &self.queue.name()).finish()
+        f.debug_struct("Subscription")
+            .field("name", &self.name)
+            .field("queue", &self.queue.name())
+            .finish_non_exhaustive()
     }
 }

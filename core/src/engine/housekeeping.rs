@@ -197,12 +197,12 @@ impl Housekeeper {
                 Work { watched: !state.sleepers.is_empty(), kept: state.kept.clone() }
             };
             let Some(engine) = engine.upgrade() else { return };
-            pause = self.tick(&engine, work);
+            pause = self.tick(&engine, &work);
         }
     }
 
     /// Does what is due, and says when to look again.
-    fn tick(&mut self, engine: &Engine, work: Work) -> Duration {
+    fn tick(&mut self, engine: &Engine, work: &Work) -> Duration {
         let mut pause = if work.watched || !work.kept.is_empty() { WATCH_EVERY } else { IDLE_EVERY };
         if let Some(left) = engine.end_overdue_transaction() {
             pause = pause.min(left);
@@ -275,13 +275,12 @@ impl Housekeeper {
         let now = engine.now().get();
         if engine.any(sql::ANY_EXPIRED, now) {
             for _ in 0..SWEEPS_MAX {
-                match engine.call_briefly(Operation::Expire { after: self.expire_after }) {
-                    Ok(Reply::Swept { next: Some(next) }) => self.expire_after = next,
-                    _ => {
-                        self.expire_after = (i64::MIN, 0);
-                        break;
-                    }
-                }
+                let swept = engine.call_briefly(Operation::Expire { after: self.expire_after });
+                let Ok(Reply::Swept { next: Some(next) }) = swept else {
+                    self.expire_after = (i64::MIN, 0);
+                    break;
+                };
+                self.expire_after = next;
             }
         }
         if engine.any(sql::ANY_FORGOTTEN, now) {

@@ -164,13 +164,13 @@ impl Turn {
                 }
                 _ => {
                     let left = patient.map(|(_, patience)| patience.saturating_sub(since.elapsed()));
-                    if let (FORMING, Some((index, patience)), Some(Duration::ZERO)) = (state, patient, left) {
-                        if self.withdraw(group, index) {
-                            return Err(Error::new(
-                                ErrorKind::Busy,
-                                format!("another transaction of this store took longer than {patience:?}"),
-                            ));
-                        }
+                    if let (FORMING, Some((index, patience)), Some(Duration::ZERO)) = (state, patient, left)
+                        && self.withdraw(group, index)
+                    {
+                        return Err(Error::new(
+                            ErrorKind::Busy,
+                            format!("another transaction of this store took longer than {patience:?}"),
+                        ));
                     }
                     let sleep = if state == FORMING { left } else { None };
                     futex::wait(&group.state, state, sleep);

@@ -33,7 +33,7 @@ pub(crate) fn open_queue(
 }
 
 fn create_queue(cx: &mut Context<'_>, name: &str, semantics: Semantics, options: &QueueOptions) -> Outcome<QueueId> {
-    let settings = options.over(QueueSettings::defaults(semantics));
+    let settings = options.over(&QueueSettings::defaults(semantics));
     cx.run(
         sql::QUEUE_INSERT,
         (
@@ -67,7 +67,7 @@ fn configure(cx: &mut Context<'_>, id: QueueId, semantics: Semantics, options: &
     let stored = cx
         .row(sql::QUEUE_SETTINGS, [id.0], |row| QueueSettings::read(row, semantics))?
         .ok_or_else(|| Error::not_found("the queue no longer exists"))?;
-    let settings = options.over(stored.clone());
+    let settings = options.over(&stored);
     settings.backoff.check()?;
     if settings == stored {
         return Ok(());

@@ -262,7 +262,7 @@ impl Batch {
                 break;
             } else {
                 taken.push(row.id);
-                self.add(cursor, row, held.attempt + 1)?;
+                self.add(cursor, row, held.attempt + 1);
             }
         }
         for (id, key) in parked {
@@ -296,7 +296,7 @@ impl Batch {
                 break;
             }
             pending::cut(cx, subscription, &held, part)?;
-            self.add(cursor, row, held.attempt + 1)?;
+            self.add(cursor, row, held.attempt + 1);
             self.lease(cx, cursor, vec![id], held.attempt + 1, held.error.as_deref())?;
         }
         Ok(())
@@ -353,7 +353,7 @@ impl Batch {
                 delayed.push((row.id, cx.now.get()));
             } else {
                 taken.push(row.id);
-                self.add(cursor, row, 1)?;
+                self.add(cursor, row, 1);
             }
         }
         for (run, ready_at) in runs_by_due(&parked) {
@@ -387,7 +387,7 @@ impl Batch {
         Ok(order::nth(cx, self.terms.subscription, key, place)?.is_none())
     }
 
-    fn add(&mut self, cursor: &mut Cursor, row: Row, attempt: u32) -> Outcome<()> {
+    fn add(&mut self, cursor: &mut Cursor, row: Row, attempt: u32) {
         let token = cursor.token();
         self.bytes += row.body.len();
         if let Some(key) = &row.ordering_key {
@@ -405,7 +405,6 @@ impl Batch {
             headers: row.headers,
             body: row.body,
         });
-        Ok(())
     }
 
     /// Writes down that the taken ids are in flight; at most once, that they are done.

@@ -175,7 +175,7 @@ impl Engine {
         self.within(number, |writer, _| {
             guarded(writer, |conn| {
                 let mut statement = prepare(conn, sql)?;
-                let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+                let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
                 let mut found = statement
                     .query(rusqlite::params_from_iter(parameters.iter()))
                     .map_err(|error| statement_error(&error))?;

@@ -175,15 +175,15 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     }
     let from = from.unwrap_or(0);
     let ours = is_ours(conn)? || is_empty(conn)?;
-    let mut sql = String::from("BEGIN IMMEDIATE;");
-    for migration in &MIGRATIONS[from as usize..] {
-        sql.push_str(migration);
-    }
-    sql.push_str(&format!("UPDATE onceward_meta SET version = {VERSION} WHERE id = 1;"));
-    if ours {
-        sql.push_str(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"));
-    }
-    sql.push_str("COMMIT;");
+    let migrations = MIGRATIONS[from as usize..].concat();
+    let numbers = if ours {
+        format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};")
+    } else {
+        String::new()
+    };
+    let sql = format!(
+        "BEGIN IMMEDIATE; {migrations} UPDATE onceward_meta SET version = {VERSION} WHERE id = 1; {numbers} COMMIT;"
+    );
     conn.execute_batch(&sql).map_err(|error| {
         let _ = conn.execute_batch("ROLLBACK");
         storage_error("creating the tables", &error)

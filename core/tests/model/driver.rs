@@ -351,7 +351,8 @@ impl Driver {
             .map(|copy| (copy.state, self.model.doomed(id, copy)))
             .collect();
         let cancelled = self.stores[store].queue.cancel(id_of(id));
-        if states.iter().any(|(state, _)| matches!(state, State::Held { .. })) {
+        let now = self.model.now;
+        if states.iter().any(|(state, _)| matches!(state, State::Held { until, .. } if *until > now)) {
             drop(common::fails(cancelled, ErrorKind::Conflict, &[&id.to_string()]));
             return;
         }
@@ -373,10 +374,10 @@ impl Driver {
         self.learn_of_deaths();
         let purged = self.stores[store].queue.purge().expect("purges");
         self.learn_of_deaths();
-        let mut expected = 0;
+        let (mut expected, now) = (0, self.model.now);
         for of in self.model.subscriptions.values_mut() {
             for copy in of.copies.values_mut() {
-                if matches!(copy.state, State::Waiting { .. }) {
+                if copy.live() && !copy.in_flight(now) {
                     copy.state = State::Done;
                     expected += 1;
                 }
