@@ -96,7 +96,7 @@ pub struct Delivery {
     raw: RawDelivery,
     headers: Headers,
     /// What was done with it, once something was.
-    settled: Arc<OnceLock<&'static str>>,
+    settled: OnceLock<Settled>,
     /// The consumer it came from, if it did.
     outstanding: Option<Arc<Outstanding>>,
 }
@@ -108,7 +108,7 @@ impl Delivery {
         outstanding: Option<Arc<Outstanding>>,
     ) -> Result<Self> {
         let headers = decode_headers(raw.headers.take().map(std::borrow::Cow::Owned))?;
-        Ok(Delivery { subscription, raw, headers, settled: Arc::default(), outstanding })
+        Ok(Delivery { subscription, raw, headers, settled: OnceLock::new(), outstanding })
     }
 
     /// The message's id.
@@ -237,7 +237,7 @@ impl Delivery {
         let acknowledged = Acknowledged {
             subscription: self.subscription.id(),
             receipt: self.receipt(),
-            settled: Arc::clone(&self.settled),
+            settled: Arc::clone(self.settled.get_or_init(Settled::default)),
             outstanding: self.outstanding.clone(),
         };
         Ok(Transaction::new(engine, Some(acknowledged)))
@@ -261,7 +261,7 @@ impl Delivery {
     }
 
     fn check_unsettled(&self) -> Result<()> {
-        match self.settled.get() {
+        match self.settled.get().and_then(|settled| settled.get()) {
             Some(how) => Err(Error::invalid(format!("this delivery of message {} was {how} already", self.id()))),
             None => Ok(()),
         }
@@ -269,7 +269,7 @@ impl Delivery {
 
     fn mark_settled(&self, verb: &Verb) {
         // Of two threads that settle one handle at once, the first names what was done.
-        let _ = self.settled.set(verb.name());
+        let _ = self.settled.get_or_init(Settled::default).set(verb.name());
     }
 
     fn settle_as(&self, verb: Verb) -> Result<()> {
@@ -277,6 +277,9 @@ impl Delivery {
         if lost.is_empty() { Ok(()) } else { Err(lease_lost(self.receipt())) }
     }
 }
+
+/// What was done with a delivery, once something was. Shared with the transaction that acknowledges it.
+type Settled = Arc<OnceLock<&'static str>>;
 
 pub(crate) fn lease_lost(receipt: Receipt) -> Error {
     Error::new(
@@ -294,7 +297,7 @@ pub(crate) fn lease_lost(receipt: Receipt) -> Error {
 pub(crate) struct Acknowledged {
     pub(crate) subscription: SubscriptionId,
     pub(crate) receipt: Receipt,
-    settled: Arc<OnceLock<&'static str>>,
+    settled: Settled,
     outstanding: Option<Arc<Outstanding>>,
 }
 

@@ -143,28 +143,32 @@ fn peeked(seen: read::Seen) -> Result<Peeked> {
 /// A subscription of a queue: it sees every message, at its own pace. Cheap to clone and to share between threads.
 #[derive(Clone)]
 pub struct Subscription {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     queue: Queue,
     id: SubscriptionId,
-    name: Arc<str>,
+    name: String,
 }
 
 impl Subscription {
     pub(crate) fn new(queue: Queue, id: SubscriptionId, name: &str) -> Self {
-        Subscription { queue, id, name: name.into() }
+        Subscription { inner: Arc::new(Inner { queue, id, name: name.to_owned() }) }
     }
 
     /// The name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.inner.name
     }
 
     /// The queue.
     pub fn queue(&self) -> &Queue {
-        &self.queue
+        &self.inner.queue
     }
 
     pub(crate) fn id(&self) -> SubscriptionId {
-        self.id
+        self.inner.id
     }
 
     /// Receives one message, waiting for it at most this long (and at most 24 h). `None` when there was none.
@@ -195,8 +199,8 @@ impl Subscription {
         mut folded: Vec<Receipt>,
         stop: &dyn Fn() -> bool,
     ) -> Result<Received> {
-        let engine = &self.queue.engine;
-        let word = bell::word_of(self.queue.id);
+        let engine = &self.inner.queue.engine;
+        let word = bell::word_of(self.inner.queue.id);
         let until = Instant::now() + options.wait;
         let mut lost = Vec::new();
         loop {
@@ -218,8 +222,8 @@ impl Subscription {
     }
 
     fn look(&self, options: &ReceiveOptions, folded: Vec<Receipt>) -> Result<Received> {
-        let receive = Receive { subscription: self.id, max: options.max, lease: options.lease, folded };
-        match self.queue.engine.call(Operation::Receive(receive))? {
+        let receive = Receive { subscription: self.inner.id, max: options.max, lease: options.lease, folded };
+        match self.inner.queue.engine.call(Operation::Receive(receive))? {
             Reply::Received(received) => Ok(received),
             other => other.unexpected("deliveries"),
         }
@@ -278,7 +282,7 @@ impl Subscription {
 
     pub(crate) fn settle(&self, verb: Verb, receipts: Vec<Receipt>) -> Result<Vec<Receipt>> {
         let settle = self.checked(verb, receipts)?;
-        match self.queue.engine.call(Operation::Settle(settle))? {
+        match self.inner.queue.engine.call(Operation::Settle(settle))? {
             Reply::Settled(lost) => Ok(lost),
             other => other.unexpected("a settlement"),
         }
@@ -291,14 +295,14 @@ impl Subscription {
                 receipts.len()
             )));
         }
-        Ok(Settle { subscription: self.id, verb, receipts })
+        Ok(Settle { subscription: self.inner.id, verb, receipts })
     }
 
     /// Looks at up to `max` (1 to 10,000) messages that a receive would bring, in its order, without taking them.
     pub fn peek(&self, max: usize) -> Result<Vec<Peeked>> {
         check_list(max)?;
-        let now = self.queue.engine.now();
-        let seen = self.queue.engine.read(|conn| read::peek(conn, self.id, max, now))?;
+        let now = self.inner.queue.engine.now();
+        let seen = self.inner.queue.engine.read(|conn| read::peek(conn, self.inner.id, max, now))?;
         seen.into_iter().map(peeked).collect()
     }
 
@@ -307,8 +311,8 @@ impl Subscription {
     /// # Errors
     /// `NotFound` when the subscription was ended.
     pub fn stats(&self) -> Result<Stats> {
-        let now = self.queue.engine.now();
-        let counts = self.queue.engine.read(|conn| read::counts(conn, self.id, now))?;
+        let now = self.inner.queue.engine.now();
+        let counts = self.inner.queue.engine.read(|conn| read::counts(conn, self.inner.id, now))?;
         let counts = counts.ok_or_else(|| Error::not_found("the subscription no longer exists"))?;
         let count = |value: i64| u64::try_from(value).unwrap_or(0);
         Ok(Stats {
@@ -325,7 +329,7 @@ impl Subscription {
     /// Lists up to `max` (1 to 10,000) dead letters in the order of their ids, from the one after `after` on.
     pub fn dead_letters(&self, after: Option<MessageId>, max: usize) -> Result<Vec<DeadLetter>> {
         check_list(max)?;
-        let letters = self.queue.engine.read(|conn| read::letters(conn, self.id, after, max))?;
+        let letters = self.inner.queue.engine.read(|conn| read::letters(conn, self.inner.id, after, max))?;
         let letter = |letter: read::Letter| {
             Ok(DeadLetter {
                 message: peeked(letter.seen)?,
@@ -344,12 +348,12 @@ impl Subscription {
     /// `Invalid` for a message of another queue; then none is redriven.
     pub fn redrive(&self, messages: &[MessageId]) -> Result<u64> {
         let letters = Letters::These(messages.to_vec());
-        self.letters(Operation::Redrive { subscription: self.id, letters }).map(|done| done.len() as u64)
+        self.letters(Operation::Redrive { subscription: self.inner.id, letters }).map(|done| done.len() as u64)
     }
 
     /// Offers all dead letters again. Returns how many there were.
     pub fn redrive_all(&self) -> Result<u64> {
-        self.all_letters(|letters| Operation::Redrive { subscription: self.id, letters })
+        self.all_letters(|letters| Operation::Redrive { subscription: self.inner.id, letters })
     }
 
     /// Throws dead letters away. Returns how many there were.
@@ -358,16 +362,16 @@ impl Subscription {
     /// `Invalid` for a message of another queue; then none is thrown away.
     pub fn purge_dead(&self, messages: &[MessageId]) -> Result<u64> {
         let letters = Letters::These(messages.to_vec());
-        self.letters(Operation::PurgeDead { subscription: self.id, letters }).map(|done| done.len() as u64)
+        self.letters(Operation::PurgeDead { subscription: self.inner.id, letters }).map(|done| done.len() as u64)
     }
 
     /// Throws all dead letters away. Returns how many there were.
     pub fn purge_dead_all(&self) -> Result<u64> {
-        self.all_letters(|letters| Operation::PurgeDead { subscription: self.id, letters })
+        self.all_letters(|letters| Operation::PurgeDead { subscription: self.inner.id, letters })
     }
 
     fn letters(&self, operation: Operation) -> Result<Vec<MessageId>> {
-        match self.queue.engine.call(operation)? {
+        match self.inner.queue.engine.call(operation)? {
             Reply::Letters(done) => Ok(done),
             other => other.unexpected("dead letters"),
         }
@@ -387,7 +391,7 @@ impl Subscription {
 
     pub(crate) fn give_back(&self, prefetched: impl IntoIterator<Item = RawDelivery>) -> Result<()> {
         let receipts: Vec<Receipt> = prefetched.into_iter().map(|raw| raw.receipt()).collect();
-        if receipts.is_empty() || self.queue.semantics() == crate::Semantics::AtMostOnce {
+        if receipts.is_empty() || self.inner.queue.semantics() == crate::Semantics::AtMostOnce {
             return Ok(());
         }
         self.settle(Verb::Release, receipts).map(|_| ())
@@ -404,8 +408,8 @@ fn check_list(max: usize) -> Result<()> {
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
-            .field("name", &self.name)
-            .field("queue", &self.queue.name())
+            .field("name", &self.inner.name)
+            .field("queue", &self.inner.queue.name())
             .finish_non_exhaustive()
     }
 }

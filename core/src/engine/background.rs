@@ -73,11 +73,13 @@ impl Background {
             let side = Arc::clone(&engine.files.side);
             let (rung, stopped) = (Arc::clone(&self.rung), Arc::clone(&self.stopped));
             *listener = Some(spawn("onceward-bell", move || {
+                side.word(bell::LISTENERS).fetch_add(1, Ordering::SeqCst);
                 while !stopped.load(Ordering::SeqCst) {
                     let heard = bell::listen(&side, bell::ANY);
                     rung.notify_waiters();
                     bell::sleep(&side, bell::ANY, heard, LISTEN_FOR);
                 }
+                side.word(bell::LISTENERS).fetch_sub(1, Ordering::SeqCst);
                 rung.notify_waiters();
             })?);
         }

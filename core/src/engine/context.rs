@@ -127,6 +127,10 @@ impl<'a> Context<'a> {
         Context { conn, now, random: outside.0, liveness: outside.1, instance, settled, commit: Commit::default() }
     }
 
+    pub(crate) fn connection(&self) -> &'a Connection {
+        self.conn
+    }
+
     pub(crate) fn statement(&self, sql: &'static str) -> rusqlite::Result<CachedStatement<'a>> {
         self.conn.prepare_cached(sql)
     }

@@ -45,7 +45,9 @@ impl Group {
 
     fn set(&self, state: u32, wakes: u32) {
         self.state.store(state, Ordering::SeqCst);
-        futex::wake(&self.state, wakes);
+        if wakes > 0 {
+            futex::wake(&self.state, wakes);
+        }
     }
 
     fn take_answer(&self, index: usize) -> Result<Reply> {
@@ -209,8 +211,10 @@ impl Turn {
         self.pass_on();
         runner.finish(&mut finished);
         let mut completions = Vec::new();
+        let alone;
         {
             let mut members = group.members();
+            alone = members.len() == 1 && members[0].completion.is_none();
             for ((index, _), answer) in taken.iter().zip(finished.answers) {
                 match members[*index].completion.take() {
                     Some(completion) => completions.push((completion, answer)),
@@ -218,7 +222,8 @@ impl Turn {
                 }
             }
         }
-        group.set(DONE, i32::MAX as u32);
+        // The only member is the one that leads.
+        group.set(DONE, if alone { 0 } else { i32::MAX as u32 });
         for (completion, answer) in completions {
             completion(answer);
         }

@@ -68,20 +68,22 @@ pub(crate) fn retrying(cx: &mut Context<'_>, terms: &Terms, run: Interval, why: 
                 // What is behind it was parked before.
                 break;
             }
-            let held = match (held.owner, why) {
-                (None, _) => held,
+            let behind = held.of(Interval::one(id));
+            let behind = match (held.owner, why) {
+                (None, _) => behind,
                 // Revoked, not failed: its consumer knows, and the attempt does not count.
-                (Some(_), Retry::GivenBack) => Pending { attempt: held.attempt.saturating_sub(1), ..held },
+                (Some(_), Retry::GivenBack) => Pending { attempt: held.attempt.saturating_sub(1), ..behind },
                 // It may be what its holder was lost over.
-                (Some(_), Retry::HolderLost) => Pending { piece: Some(1), ..held },
+                (Some(_), Retry::HolderLost) => Pending { piece: Some(1), ..behind },
             };
-            park(cx, terms.subscription, &held, id)?;
+            park(cx, terms.subscription, &held, behind)?;
         }
         if nth(cx, terms.subscription, &key, 0)? != Some(first)
             && let Some(held) = pending::holding(cx, terms.subscription, first)?
             && held.due_at != PARKED
         {
-            park(cx, terms.subscription, &held, first)?;
+            let part = held.of(Interval::one(first));
+            park(cx, terms.subscription, &held, part)?;
         }
         release_head(cx, terms, &key)?;
     }
@@ -108,10 +110,10 @@ fn any_in_flight(cx: &Context<'_>, subscription: SubscriptionId, key: &str, afte
     Ok(false)
 }
 
-fn park(cx: &Context<'_>, subscription: SubscriptionId, held: &Pending, id: i64) -> Outcome<()> {
-    let part = Interval::one(id);
-    pending::cut(cx, subscription, held, part)?;
-    pending::insert(cx, subscription, &held.of(part).parked(cx.now.get()))
+/// Cuts a part out of an interval and parks it.
+fn park(cx: &Context<'_>, subscription: SubscriptionId, held: &Pending, part: Pending) -> Outcome<()> {
+    pending::cut(cx, subscription, held, part.span)?;
+    pending::insert(cx, subscription, &part.parked(cx.now.get()))
 }
 
 /// Lets the head of a key's line go, if it is parked and nothing of the key is in flight.

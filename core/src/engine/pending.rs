@@ -1,7 +1,7 @@
 //! Pending intervals in the file: reading them, cutting parts out of them, and what a message leaves behind when a
 //! subscription is done with it.
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use crate::engine::context::{Context, Outcome, Terms, lane_of};
 use crate::engine::operation::SubscriptionId;
@@ -77,6 +77,27 @@ impl Pending {
 pub(crate) fn holding(cx: &Context<'_>, subscription: SubscriptionId, id: i64) -> Outcome<Option<Pending>> {
     let row = cx.row(sql::PENDING_AT, (subscription.0, id), Pending::read)?;
     Ok(row.filter(|pending| pending.span.contains(id)))
+}
+
+/// The first intervals of a lane that are due, waiting or leased, in the order in which they fell due.
+pub(crate) fn due(
+    conn: &Connection,
+    subscription: i64,
+    lane: i64,
+    now: i64,
+    limit: i64,
+) -> rusqlite::Result<Vec<Pending>> {
+    let mut found = Vec::new();
+    for sql in [sql::PENDING_DUE_WAITING, sql::PENDING_DUE_LEASED] {
+        let mut statement = conn.prepare_cached(sql)?;
+        let rows = statement.query_map((subscription, lane, now, limit), Pending::read)?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    found.sort_by_key(|pending| (pending.due_at, pending.span.lo));
+    found.truncate(usize::try_from(limit).unwrap_or(0));
+    Ok(found)
 }
 
 /// The intervals that overlap `span`, in order.

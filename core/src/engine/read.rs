@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::engine::context::lane_of;
 use crate::engine::operation::{QueueId, SubscriptionId};
-use crate::engine::pending::{PARKED, Pending};
+use crate::engine::pending::{self, PARKED};
 use crate::engine::sql;
 use crate::queue::QueueSettings;
 use crate::rules::interval::Interval;
@@ -198,8 +198,7 @@ pub(crate) fn peek(
     snapshot(conn, || {
         let mut seen: Vec<Seen> = Vec::new();
         for place in places(conn, subscription)? {
-            let params = (subscription.0, place.lane, now.get(), PEEK_INTERVALS);
-            for due in rows(conn, sql::PENDING_DUE, params, Pending::read)? {
+            for due in pending::due(conn, subscription.0, place.lane, now.get(), PEEK_INTERVALS)? {
                 offered(conn, due.span, (place.priority, due.attempt, now), max, &mut seen)?;
             }
             offered(conn, Interval::new(place.cursor, place.next), (place.priority, 0, now), max, &mut seen)?;

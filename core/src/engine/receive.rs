@@ -165,7 +165,11 @@ impl Batch {
     /// Remembers when the lane has something due, for a receiver that found nothing.
     fn note_next_due(&mut self, cx: &Context<'_>, cursor: &Cursor) -> Outcome<()> {
         let params = (self.terms.subscription.0, cursor.lane, cx.now.get());
-        let due = cx.row(sql::PENDING_NEXT_DUE, params, |row| row.get::<_, Option<i64>>(0))?.flatten();
+        let mut due = None;
+        for sql in [sql::PENDING_NEXT_WAITING, sql::PENDING_NEXT_LEASED] {
+            let next = cx.row(sql, params, |row| row.get::<_, Option<i64>>(0))?.flatten();
+            due = due.into_iter().chain(next).min();
+        }
         let due = if cursor.next < cursor.lane_next { Some(cx.now.get()) } else { due };
         if let Some(due) = due.filter(|due| *due != PARKED) {
             let due = Millis::new(due);
@@ -178,8 +182,7 @@ impl Batch {
         while !self.closed {
             // With ordering keys, taking one interval may change the others: they are read one at a time.
             let rows = if self.terms.ordered { 1 } else { DUE_ROWS };
-            let params = (self.terms.subscription.0, cursor.lane, cx.now.get(), rows);
-            let due = cx.rows(sql::PENDING_DUE, params, Pending::read)?;
+            let due = pending::due(cx.connection(), self.terms.subscription.0, cursor.lane, cx.now.get(), rows)?;
             // What is looked at leaves the due ones, and may make others due: messages behind it in line.
             let none = due.is_empty();
             for held in due {

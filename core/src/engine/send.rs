@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use rusqlite::{CachedStatement, OptionalExtension};
+
 use crate::engine::context::{Context, Outcome, QueueRow};
 use crate::engine::operation::{Prepared, QueueId, Sent};
 use crate::engine::sql;
@@ -31,13 +33,14 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
     }
     let mut sent: Vec<Sent> = Vec::with_capacity(messages.len());
     let mut added = 0;
+    let mut into = Tables { log: cx.statement(sql::MESSAGE_INSERT)?, ledger: cx.statement(sql::LEDGER_PUT)? };
     for (prepared, planned) in messages.iter().zip(plan) {
         sent.push(match planned {
             Planned::Known(id) => Sent { id: MessageId::from_stored(id), duplicate: true },
             Planned::SameAs(index) => Sent { id: sent[index].id, duplicate: true },
             Planned::New => {
                 added += 1;
-                Sent { id: insert(cx, &queue, prepared)?, duplicate: false }
+                Sent { id: insert(cx, &mut into, &queue, prepared)?, duplicate: false }
             }
         });
     }
@@ -52,6 +55,7 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
 
 fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Vec<Planned>> {
     let mut earlier: HashMap<&str, usize> = HashMap::new();
+    let mut ledger = cx.statement(sql::LEDGER_GET)?;
     let mut plan = Vec::with_capacity(messages.len());
     for (index, prepared) in messages.iter().enumerate() {
         let Some((key, fingerprint)) = prepared.message.key.as_deref().zip(prepared.fingerprint.as_ref()) else {
@@ -77,9 +81,11 @@ fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Ve
             }
             earlier.insert(key, index);
         }
-        let remembered = cx.row(sql::LEDGER_GET, (queue.id.0, key), |row| {
-            Ok(Remembered { message: row.get(0)?, fingerprint: row.get(1)?, expires_at: row.get(2)? })
-        })?;
+        let remembered = ledger
+            .query_row((queue.id.0, key), |row| {
+                Ok(Remembered { message: row.get(0)?, fingerprint: row.get(1)?, expires_at: row.get(2)? })
+            })
+            .optional()?;
         plan.push(match verdict::send(remembered.as_ref(), fingerprint, cx.now) {
             SendVerdict::New => Planned::New,
             SendVerdict::Duplicate { message } => Planned::Known(message),
@@ -109,7 +115,13 @@ fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> 
     Ok(())
 }
 
-fn insert(cx: &mut Context<'_>, queue: &QueueRow, prepared: &Prepared) -> Outcome<MessageId> {
+/// The statements of one send, looked up once.
+struct Tables<'a> {
+    log: CachedStatement<'a>,
+    ledger: CachedStatement<'a>,
+}
+
+fn insert(cx: &mut Context<'_>, into: &mut Tables<'_>, queue: &QueueRow, prepared: &Prepared) -> Outcome<MessageId> {
     let message = &prepared.message;
     let id = cx.next_id(queue.id, priority(prepared))?;
     let due_at = match message.due {
@@ -119,22 +131,19 @@ fn insert(cx: &mut Context<'_>, queue: &QueueRow, prepared: &Prepared) -> Outcom
         Due::At(time) => (time > cx.now).then_some(time.get()),
     };
     let expires_at = message.time_to_live.map(|ttl| cx.now.plus(ttl).get());
-    cx.run(
-        sql::MESSAGE_INSERT,
-        (
-            id,
-            cx.now.get(),
-            due_at,
-            expires_at,
-            message.key.as_deref(),
-            message.ordering_key.as_deref(),
-            prepared.headers.as_deref(),
-            message.body.as_slice(),
-        ),
-    )?;
+    into.log.execute((
+        id,
+        cx.now.get(),
+        due_at,
+        expires_at,
+        message.key.as_deref(),
+        message.ordering_key.as_deref(),
+        prepared.headers.as_deref(),
+        message.body.as_slice(),
+    ))?;
     if let (Some(key), Some(fingerprint)) = (&message.key, &prepared.fingerprint) {
         let forget_at = queue.window_ms.map(|window| cx.now.get().saturating_add(window));
-        cx.run(sql::LEDGER_PUT, (queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
+        into.ledger.execute((queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
     }
     Ok(MessageId::from_stored(id))
 }

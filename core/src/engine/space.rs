@@ -28,12 +28,17 @@ pub(crate) fn reserve(conn: &Connection, opened: &Opened, bytes: u64, frames: u6
     reserve_in(&opened.wal, wal)?;
     let shm_frames = opened.wal.file.allocated().unwrap_or(wal).max(wal) / FRAME_BYTES;
     reserve_in(&opened.shared_memory, (shm_frames / SHM_STEP_FRAMES + 1) * SHM_STEP_BYTES)?;
-    let pages = pragma(conn, sql::PAGE_COUNT);
-    let database = pages * PAGE_BYTES + bytes + bytes / 4 + DATABASE_RESERVE_BYTES;
+    // Every page past the file's end is in the log: no need to ask how many there are.
+    let length = opened.database.file.len().unwrap_or(0);
+    let database = length + frames * PAGE_BYTES + bytes + bytes / 4 + DATABASE_RESERVE_BYTES;
     match reserve_in(&opened.database, database) {
         // What was deleted leaves free pages inside the file: they are room too.
         Err(_) if pragma(conn, sql::FREELIST_COUNT) * PAGE_BYTES > bytes + bytes / 4 + DATABASE_RESERVE_BYTES => Ok(()),
-        outcome => outcome,
+        Err(_) => {
+            let pages = pragma(conn, sql::PAGE_COUNT);
+            reserve_in(&opened.database, pages * PAGE_BYTES + bytes + bytes / 4 + DATABASE_RESERVE_BYTES)
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -77,25 +77,29 @@ pub(crate) const MESSAGES_DELAYED_COUNT: &str = "SELECT count(*) FROM onceward_m
 pub(crate) const PENDING_INSERT: &str = "INSERT INTO onceward_pending(subscription, lo, hi, lane, due_at, attempt, \
     token, owner, piece, ready_at, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 pub(crate) const PENDING_DELETE: &str = "DELETE FROM onceward_pending WHERE subscription = ?1 AND lo = ?2";
-pub(crate) const PENDING_DUE: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
-    WHERE subscription = ?1 AND lane = ?2 AND due_at <= ?3 ORDER BY due_at, lo LIMIT ?4";
+pub(crate) const PENDING_DUE_WAITING: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
+    WHERE subscription = ?1 AND lane = ?2 AND due_at <= ?3 AND owner IS NULL ORDER BY due_at, lo LIMIT ?4";
+pub(crate) const PENDING_DUE_LEASED: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
+    WHERE subscription = ?1 AND lane = ?2 AND due_at <= ?3 AND owner IS NOT NULL ORDER BY due_at, lo LIMIT ?4";
 pub(crate) const PENDING_AT: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
     WHERE subscription = ?1 AND lo <= ?2 ORDER BY lo DESC LIMIT 1";
 pub(crate) const PENDING_FROM: &str = "SELECT lo, hi, due_at, attempt, token, owner, piece, ready_at, error FROM onceward_pending \
     WHERE subscription = ?1 AND lo >= ?2 AND lo < ?3 ORDER BY lo LIMIT ?4";
-pub(crate) const PENDING_NEXT_DUE: &str =
-    "SELECT min(due_at) FROM onceward_pending WHERE subscription = ?1 AND lane = ?2 AND due_at > ?3";
+pub(crate) const PENDING_NEXT_WAITING: &str = "SELECT min(due_at) FROM onceward_pending \
+    WHERE subscription = ?1 AND lane = ?2 AND due_at > ?3 AND owner IS NULL";
+pub(crate) const PENDING_NEXT_LEASED: &str = "SELECT min(due_at) FROM onceward_pending \
+    WHERE subscription = ?1 AND lane = ?2 AND due_at > ?3 AND owner IS NOT NULL";
 pub(crate) const PENDING_SUMS: &str = "SELECT \
     coalesce(sum(iif(owner IS NOT NULL AND due_at > ?3, hi - lo, 0)), 0), \
     coalesce(sum(iif(owner IS NULL AND due_at > ?3 AND due_at < ?4, hi - lo, 0)), 0), \
     coalesce(sum(iif(due_at = ?4, hi - lo, 0)), 0), \
     coalesce(sum(iif(due_at <= ?3, hi - lo, 0)), 0), min(lo) \
-    FROM onceward_pending WHERE subscription = ?1 AND lane = ?2";
+    FROM onceward_pending WHERE subscription = ?1 AND lo >= ?2 << 38 AND lo < (?2 + 1) << 38";
 pub(crate) const PENDING_OF_OWNER: &str =
-    "SELECT subscription, lo FROM onceward_pending WHERE owner = ?1 AND due_at > ?2 ORDER BY subscription, lo";
+    "SELECT subscription, lo FROM onceward_pending WHERE owner IS NOT NULL AND owner = ?1 AND due_at > ?2";
 pub(crate) const PENDING_DUE_SET: &str = "UPDATE onceward_pending SET due_at = ?3 WHERE subscription = ?1 AND lo = ?2";
 pub(crate) const PENDING_DELETE_UNLEASED: &str = "DELETE FROM onceward_pending \
-    WHERE subscription = ?1 AND lane = ?2 AND (owner IS NULL OR due_at <= ?3)";
+    WHERE subscription = ?1 AND lo >= ?2 << 38 AND lo < (?2 + 1) << 38 AND (owner IS NULL OR due_at <= ?3)";
 pub(crate) const PENDING_DELETE_ALL: &str = "DELETE FROM onceward_pending WHERE subscription = ?1";
 
 // Ordering keys.
@@ -172,8 +176,9 @@ mod tests {
         found
     }
 
-    /// Statements that may read a whole table, because they run rarely or the table is small: queues, lanes, instances.
-    const MAY_SCAN: [&str; 7] = [
+    /// Statements that may read a whole table, because they run rarely or the table is small: queues, lanes, instances,
+    /// and leases, when a holder has died.
+    const MAY_SCAN: [&str; 8] = [
         "QUEUE_NAMES",
         "LANE_LAST",
         "TOKENS_SKIP",
@@ -181,6 +186,7 @@ mod tests {
         "IN_DOUBT_COUNT_ALL",
         "ANY_TRASH",
         "TRASH_FIRST",
+        "PENDING_OF_OWNER",
     ];
 
     /// Statements that sort a handful of rows: a queue's subscriptions or lanes.

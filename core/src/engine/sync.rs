@@ -18,6 +18,7 @@ pub(crate) struct SyncStage {
 struct State {
     synced: u64,
     syncing: bool,
+    waiting: usize,
 }
 
 impl SyncStage {
@@ -39,7 +40,9 @@ impl SyncStage {
                 return Ok(());
             }
             if state.syncing {
+                state.waiting += 1;
                 state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.waiting -= 1;
                 continue;
             }
             state.syncing = true;
@@ -48,7 +51,9 @@ impl SyncStage {
             let outcome = sync();
             state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.syncing = false;
-            self.turn.notify_all();
+            if state.waiting > 0 {
+                self.turn.notify_all();
+            }
             match outcome {
                 Ok(()) => state.synced = state.synced.max(covers),
                 Err(error) => {

@@ -106,8 +106,9 @@ CREATE TABLE onceward_pending(
   CONSTRAINT not_empty CHECK (lo < hi),
   CONSTRAINT in_its_lane CHECK (lo >> 38 = lane AND (hi - 1) >> 38 = lane)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX onceward_pending_due ON onceward_pending(subscription, lane, due_at);
-CREATE INDEX onceward_pending_owner ON onceward_pending(owner) WHERE owner IS NOT NULL;
+-- Disjoint, so that an interval is written to one of them only.
+CREATE INDEX onceward_pending_waiting ON onceward_pending(subscription, lane, due_at) WHERE owner IS NULL;
+CREATE INDEX onceward_pending_leased ON onceward_pending(subscription, lane, due_at) WHERE owner IS NOT NULL;
 
 -- Messages with an ordering key that were looked at and are not finished, in their order.
 CREATE TABLE onceward_order(

@@ -358,8 +358,9 @@ impl Driver {
         }
         let cancelled = cancelled.expect("cancels");
         let waits = |doomed_too: bool| {
-            let waits =
-                |(state, doomed): &(State, bool)| matches!(state, State::Waiting { .. }) && (doomed_too || !doomed);
+            let waits = |(state, doomed): &(State, bool)| {
+                matches!(state, State::Waiting { .. } | State::Held { .. }) && (doomed_too || !doomed)
+            };
             states.iter().any(waits)
         };
         assert!(if cancelled { waits(true) } else { !waits(false) }, "cancel of {id} says {cancelled}: {states:?}");

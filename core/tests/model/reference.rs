@@ -200,7 +200,9 @@ impl Model {
                 continue;
             }
             if let Some(key) = self.messages[id].ordering_key {
-                let mut line = self.line(of, key).filter(|(id, copy)| !self.doomed(*id, copy));
+                // What has expired before it is due dies at housekeeping's next look, not in a receive.
+                let gone = |id, copy: &Copy| self.doomed(id, copy) && copy.due_at() <= self.now;
+                let mut line = self.line(of, key).filter(|(id, copy)| !gone(*id, copy));
                 // A lost head takes the lease of those behind it; a waiting one waits for them.
                 let revokes = matches!(copy.state, State::Held { .. });
                 let (Some((first, _)), mut rest) = (line.next(), line) else { continue };

@@ -1,0 +1,314 @@
+//! A message in a consumer's hands, and the receipt that settles it.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use onceward::{MessageId, Token};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDateTime, PyDict};
+
+use crate::convert::{self, datetime, headers_dict, shown, text_or_none};
+use crate::errors::{call, invalid, lock, wrong_type};
+use crate::transaction::Transaction;
+
+/// What settles a delivery: the message, and the fencing token that came with it. Keep it, or build it again, when the
+/// delivery itself is out of reach.
+#[pyclass(frozen, eq, hash, module = "onceward")]
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct Receipt {
+    /// The id of the message.
+    #[pyo3(get)]
+    id: u64,
+    /// The fencing token of the delivery.
+    #[pyo3(get)]
+    token: u64,
+}
+
+#[pymethods]
+impl Receipt {
+    #[new]
+    #[pyo3(signature = (id, token))]
+    fn new(id: &Bound<'_, PyAny>, token: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let token: i64 = convert::whole("token", "a number of 0 or more", token)?;
+        let token = u64::try_from(token)
+            .map_err(|_| invalid(id.py(), format!("token is {token}; it takes a number of 0 or more")))?;
+        Ok(Receipt { id: convert::message_id(id)?.get(), token })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Receipt(id={}, token={})", self.id, self.token)
+    }
+}
+
+impl Receipt {
+    fn to_core(&self) -> onceward::Result<onceward::Receipt> {
+        Ok(onceward::Receipt { message: MessageId::new(self.id)?, token: Token::new(self.token) })
+    }
+}
+
+impl From<onceward::Receipt> for Receipt {
+    fn from(receipt: onceward::Receipt) -> Self {
+        Receipt { id: receipt.message.get(), token: receipt.token.get() }
+    }
+}
+
+/// A message under a lease: work on it, then settle it once with ack, nack, dead_letter, release, or a transaction.
+///
+/// Only the holder of the current token can settle it; after the lease was lost every attempt raises LeaseLostError, and
+/// the message belongs to someone else. A delivery that is dropped unsettled comes again when its lease runs out.
+#[pyclass(frozen, module = "onceward")]
+pub(crate) struct Delivery {
+    /// None once it is settled.
+    handle: Mutex<Option<onceward::Delivery>>,
+    store: onceward::Store,
+    receipt: onceward::Receipt,
+    attempt: u32,
+    body: Py<PyBytes>,
+    key: Option<String>,
+    headers: onceward::Headers,
+    ordering_key: Option<String>,
+    priority: u8,
+    sent_at: onceward::Millis,
+}
+
+impl Delivery {
+    pub(crate) fn new(py: Python<'_>, store: &onceward::Store, mut delivery: onceward::Delivery) -> Self {
+        Delivery {
+            store: store.clone(),
+            receipt: delivery.receipt(),
+            attempt: delivery.attempt(),
+            // Python's bytes are the only copy that stays.
+            body: PyBytes::new(py, &delivery.take_body()).unbind(),
+            key: delivery.key().map(str::to_owned),
+            headers: delivery.headers().clone(),
+            ordering_key: delivery.ordering_key().map(str::to_owned),
+            priority: delivery.priority(),
+            sent_at: delivery.sent_at(),
+            handle: Mutex::new(Some(delivery)),
+        }
+    }
+
+    /// Refuses a delivery that was settled before.
+    pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
+        if lock(&self.handle).is_some() { Ok(()) } else { Err(self.already_settled(py)) }
+    }
+
+    /// Notes that the delivery was settled by another call than its own.
+    pub(crate) fn set_settled(&self) {
+        lock(&self.handle).take();
+    }
+
+    fn already_settled(&self, py: Python<'_>) -> PyErr {
+        invalid(py, format!("the delivery of message {} is already settled", self.receipt.message))
+    }
+
+    fn settle(
+        &self,
+        py: Python<'_>,
+        verb: impl FnOnce(&onceward::Delivery) -> onceward::Result<()> + Send,
+    ) -> PyResult<()> {
+        let handle = lock(&self.handle).take().ok_or_else(|| self.already_settled(py))?;
+        let outcome = call(py, || verb(&handle));
+        if outcome.is_err() {
+            // What failed may be tried again. Meanwhile another thread found the delivery settled.
+            *lock(&self.handle) = Some(handle);
+        }
+        outcome
+    }
+
+    pub(crate) fn nack_with(&self, py: Python<'_>, nack: &onceward::Nack) -> PyResult<()> {
+        self.settle(py, |handle| handle.nack(nack))
+    }
+}
+
+#[pymethods]
+impl Delivery {
+    /// The id of the message, below 2^53; the same in every delivery of it.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.receipt.message.get()
+    }
+
+    /// The fencing token of this delivery; it grows with every delivery of the message.
+    #[getter]
+    fn token(&self) -> u64 {
+        self.receipt.token.get()
+    }
+
+    /// The id and the token, to settle it from elsewhere.
+    #[getter]
+    fn receipt(&self) -> Receipt {
+        self.receipt.into()
+    }
+
+    /// Which delivery of the message this is, from 1. It survives crashes.
+    #[getter]
+    fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The body, byte for byte as it was sent.
+    #[getter]
+    fn body(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.body.clone_ref(py)
+    }
+
+    /// The deduplication key it was sent with.
+    #[getter]
+    fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The headers, in a new dict: str or bytes, as they were sent.
+    #[getter]
+    fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        headers_dict(py, &self.headers)
+    }
+
+    /// The ordering key it was sent with.
+    #[getter]
+    fn ordering_key(&self) -> Option<&str> {
+        self.ordering_key.as_deref()
+    }
+
+    /// The priority, 0 (taken first) to 9.
+    #[getter]
+    fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// When it was sent, in UTC, to the millisecond.
+    #[getter]
+    fn sent_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
+        datetime(py, self.sent_at)
+    }
+
+    /// Whether it was settled through this object, or in a call that was given it.
+    #[getter]
+    fn settled(&self) -> bool {
+        lock(&self.handle).is_none()
+    }
+
+    /// Finishes the message: it is never delivered again. On exactly-once it is on disk when the call returns.
+    ///
+    /// From `consume()` it is only noted, and committed with the next receive, by `Consumer.flush()` or `close()`, or
+    /// after 100 ms. Raises LeaseLostError, InvalidArgumentError (already settled), BusyError, StorageError.
+    fn ack(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py, onceward::Delivery::ack)
+    }
+
+    /// Gives the message back after a failure: offered again after `delay` (seconds or a timedelta; without one the
+    /// queue's backoff), dead-lettered when its attempts are used up. `error` is kept with it.
+    ///
+    /// Raises LeaseLostError, InvalidArgumentError (already settled, at-most-once), BusyError, StorageError.
+    #[pyo3(signature = (*, delay=None, error=None))]
+    fn nack(&self, py: Python<'_>, delay: Option<&Bound<'_, PyAny>>, error: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        self.nack_with(py, &nack_of(delay, error)?)
+    }
+
+    /// Gives the message up at once, with the reason. It stays among the dead letters.
+    ///
+    /// Raises LeaseLostError, InvalidArgumentError (already settled, at-most-once), BusyError, StorageError.
+    fn dead_letter(&self, py: Python<'_>, reason: &Bound<'_, PyAny>) -> PyResult<()> {
+        let reason = convert::text("reason", reason)?;
+        self.settle(py, |handle| handle.dead_letter(&reason))
+    }
+
+    /// Gives the message back unused: offered again at once, and the attempt is not counted.
+    ///
+    /// Raises LeaseLostError, InvalidArgumentError (already settled, at-most-once), BusyError, StorageError.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        self.settle(py, onceward::Delivery::release)
+    }
+
+    /// Lets the lease end `lease` from now (seconds or a timedelta, 1 ms to 12 h).
+    ///
+    /// Raises LeaseLostError, InvalidArgumentError (already settled, at-most-once), BusyError, StorageError.
+    fn extend(&self, py: Python<'_>, lease: &Bound<'_, PyAny>) -> PyResult<()> {
+        let lease = convert::duration("lease", lease)?;
+        self.check_open(py)?;
+        let extended = call(py, || match lock(&self.handle).as_mut() {
+            Some(handle) => handle.extend(lease).map(Some),
+            None => Ok(None),
+        })?;
+        extended.ok_or_else(|| self.already_settled(py))
+    }
+
+    /// Starts a transaction whose commit also acknowledges this delivery: its effects in the same file happen exactly
+    /// once. Use it in a with block: a clean exit commits, an exception rolls back and gives the message back (nack).
+    ///
+    /// Nothing is locked before the first statement. Raises InvalidArgumentError (already settled), ClosedError.
+    fn transaction(slf: Bound<'_, Self>) -> PyResult<Transaction> {
+        let py = slf.py();
+        let this = slf.get();
+        this.check_open(py)?;
+        let begun = call(py, || lock(&this.handle).as_ref().map(onceward::Delivery::transaction).transpose())?;
+        let inner = begun.ok_or_else(|| this.already_settled(py))?;
+        Ok(Transaction::new(this.store.clone(), inner, Some(slf.clone().unbind())))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!(
+            "Delivery(id={}, token={}, attempt={}, body=<{} bytes>, key={})",
+            self.receipt.message,
+            self.receipt.token.get(),
+            self.attempt,
+            self.body.bind(py).as_bytes().len(),
+            shown(py, self.key())?
+        ))
+    }
+}
+
+/// The options of a nack.
+pub(crate) fn nack_of(delay: Option<&Bound<'_, PyAny>>, error: Option<&Bound<'_, PyAny>>) -> PyResult<onceward::Nack> {
+    let mut nack = onceward::Nack::new();
+    if let Some(delay) = convert::duration_or_none("delay", delay)? {
+        nack = nack.delay(delay);
+    }
+    if let Some(error) = text_or_none("error", error)? {
+        nack = nack.error(error);
+    }
+    Ok(nack)
+}
+
+/// What a settling call of a queue takes: deliveries and receipts, mixed.
+pub(crate) struct Settling {
+    pub(crate) receipts: Vec<onceward::Receipt>,
+    deliveries: Vec<Py<Delivery>>,
+}
+
+impl Settling {
+    pub(crate) fn parse(values: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let expected = "an iterable of Delivery or Receipt";
+        let mut settling = Settling { receipts: Vec::new(), deliveries: Vec::new() };
+        for value in values.try_iter().map_err(|_| wrong_type("deliveries", expected, values))? {
+            let value = value?;
+            if let Ok(delivery) = value.cast::<Delivery>() {
+                delivery.get().check_open(value.py())?;
+                settling.receipts.push(delivery.get().receipt);
+                settling.deliveries.push(delivery.clone().unbind());
+            } else if let Ok(receipt) = value.cast::<Receipt>() {
+                settling.receipts.push(receipt.get().to_core().map_err(|error| invalid(value.py(), error.message()))?);
+            } else {
+                return Err(wrong_type("deliveries", expected, &value));
+            }
+        }
+        Ok(settling)
+    }
+
+    pub(crate) fn into_deliveries(self) -> Vec<Py<Delivery>> {
+        self.deliveries
+    }
+
+    /// Notes what is settled now: everything but the lost ones.
+    pub(crate) fn finish(self, lost: Vec<onceward::Receipt>) -> Vec<Receipt> {
+        let unsettled: HashSet<_> = lost.iter().copied().collect();
+        for delivery in self.deliveries {
+            let delivery = delivery.get();
+            if !unsettled.contains(&delivery.receipt) {
+                delivery.set_settled();
+            }
+        }
+        lost.into_iter().map(Receipt::from).collect()
+    }
+}
