@@ -10,6 +10,7 @@ mod clear;
 mod context;
 mod durable;
 mod execute;
+mod guard;
 pub(crate) mod housekeeping;
 mod leader;
 mod letters;
@@ -36,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::{AuthContext, Authorization};
 
 use crate::clock::{Clock, Liveness, Random};
 use crate::engine::leader::{Finished, Run, Turn};
@@ -452,52 +453,15 @@ fn open_writer(
     .map_err(|error| storage_error("watching the log", &error))?;
     let guarded = Arc::new(AtomicBool::new(false));
     let guard = Arc::clone(&guarded);
-    conn.authorizer(Some(
-        move |context: AuthContext<'_>| {
-            if guard.load(Ordering::Relaxed) { authorize(&context) } else { Authorization::Allow }
-        },
-    ))
+    conn.authorizer(Some(move |context: AuthContext<'_>| {
+        if guard.load(Ordering::Relaxed) { guard::authorize(&context) } else { Authorization::Allow }
+    }))
     .map_err(|error| storage_error("guarding the tables", &error))?;
     let opened = match &files.path {
         Some(path) => Some(StoreFiles::opened(path)?),
         None => None,
     };
     Ok(Writer::new(conn, opened, Arc::clone(frames), guarded, options.wal_bytes_max))
-}
-
-/// What a statement of the application may do: anything to its own tables.
-fn authorize(context: &AuthContext<'_>) -> Authorization {
-    let ours = |name: &str| name.to_ascii_lowercase().starts_with("onceward_");
-    match context.action {
-        AuthAction::Pragma { .. }
-        | AuthAction::Attach { .. }
-        | AuthAction::Detach { .. }
-        | AuthAction::Transaction { .. }
-        | AuthAction::Savepoint { .. }
-        // They would outlive the transaction, and hide tables of the same name from everyone else.
-        | AuthAction::CreateTempTable { .. }
-        | AuthAction::CreateTempIndex { .. }
-        | AuthAction::CreateTempTrigger { .. }
-        | AuthAction::CreateTempView { .. } => Authorization::Deny,
-        AuthAction::Read { table_name, .. }
-        | AuthAction::Insert { table_name }
-        | AuthAction::Update { table_name, .. }
-        | AuthAction::Delete { table_name }
-        | AuthAction::CreateTable { table_name }
-        | AuthAction::DropTable { table_name }
-        | AuthAction::AlterTable { table_name, .. }
-        | AuthAction::CreateIndex { table_name, .. }
-        | AuthAction::DropIndex { table_name, .. }
-        | AuthAction::CreateTrigger { table_name, .. }
-        | AuthAction::DropTrigger { table_name, .. }
-        | AuthAction::CreateView { view_name: table_name }
-        | AuthAction::DropView { view_name: table_name }
-            if ours(table_name) =>
-        {
-            Authorization::Deny
-        }
-        _ => Authorization::Allow,
-    }
 }
 
 /// Whether no other store has the file open. Then there may have been a power loss since the last one did.

@@ -1,0 +1,119 @@
+# `make` lists what there is. Everything that is installed goes below build/ and demo/node_modules/; nothing global is
+# touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm (`make setup` says what is missing).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+LOCKED ?= --locked
+DEMO ?=
+SOAK_RUNS ?= 20
+SOAK_KILLS ?= 60
+SOAK_WORKERS ?= 6
+SOAK_SENDERS ?= 4
+SOAK_COPIES ?= 5
+BENCH ?=
+
+BUILD := $(CURDIR)/build
+VENV := $(BUILD)/venv
+STAMPS := $(BUILD)/stamps
+LOGS := $(BUILD)/logs
+WHEELS := $(BUILD)/wheels
+QUIETLY := scripts/quietly
+VENV_PYTHON := $(VENV)/bin/python
+# Release builds have a folder of their own: maturin sets variables that would make cargo build pyo3 anew each time.
+RELEASE_TARGET := $(CURDIR)/target/shipped
+
+RUST_SOURCES := $(shell find core bindings-python -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
+PYTHON_SOURCES := $(shell find bindings-python/python -name '*.py' -o -name '*.pyi' -o -name py.typed 2>/dev/null)
+# What ruff and mypy look at besides the module itself, which has settings of its own.
+PYTHON_FOLDERS := demo examples/python scripts
+
+export CARGO_TERM_COLOR ?= auto
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NPM_CONFIG_UPDATE_NOTIFIER := false
+# Caches of the tools stay out of the tree.
+export PYTHONPYCACHEPREFIX := $(BUILD)/cache/python
+export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
+export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
+export PYTEST_ADDOPTS := -p no:cacheprovider
+
+.PHONY: help setup build demo test test-rust test-python test-tree lint bench soak clean
+
+help: ## list the targets
+	@printf 'Onceward. Targets:\n\n'
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '  %-12s %s\n' "$$name" "$$text"; done
+	@printf '\nThe demo takes options: make demo DEMO="--seed 7 --kills 40" (DEMO=--help lists them).\n'
+
+setup: $(STAMPS)/tools $(STAMPS)/venv $(STAMPS)/npm ## check the tools, install what Python and the demo need below the tree
+
+build: $(STAMPS)/module ## build the Python module (release) and install it into build/venv
+
+demo: $(STAMPS)/module $(STAMPS)/npm ## the main job: 329 real webhooks through the three promises while processes are killed
+	@cd demo && $(VENV_PYTHON) -m webhooks $(DEMO)
+
+test: test-tree test-rust test-python ## run every test
+	@echo 'every test passed'
+
+test-rust: $(STAMPS)/tools ## the tests of the Rust crates
+	cargo test $(LOCKED) --workspace --exclude onceward-python --all-features
+
+test-python: $(STAMPS)/module $(STAMPS)/npm ## the tests of the Python module, the demo and the examples
+	cd bindings-python && $(VENV_PYTHON) -m pytest
+	cd demo && $(VENV_PYTHON) -m pytest
+	cd examples/python && $(VENV_PYTHON) -m pytest -q tests
+
+test-tree: $(STAMPS)/venv ## the rules of the source tree itself
+	$(PYTHON) scripts/check_tree.py
+	cd scripts && $(VENV_PYTHON) -m pytest -q
+
+lint: $(STAMPS)/module $(STAMPS)/npm ## formatting, clippy, rustdoc, ruff, mypy, stubtest; warnings are errors
+	cargo fmt --all --check
+	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --all-features --no-deps
+	for folder in bindings-python $(PYTHON_FOLDERS); do (cd $$folder && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --check --quiet .); done
+	cd bindings-python && $(VENV)/bin/mypy
+	cd demo && $(VENV)/bin/mypy webhooks tests
+	cd examples/python && $(VENV)/bin/mypy --strict *.py tests
+	cd scripts && $(VENV)/bin/mypy --strict *.py
+	cd bindings-python && $(VENV)/bin/stubtest onceward
+
+bench: $(STAMPS)/tools ## measure speed beside bare SQLite (BENCH="…" passes options on)
+	CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo run $(LOCKED) --release -p onceward-bench -- $(BENCH)
+
+soak: $(STAMPS)/module $(STAMPS)/npm ## the main job many times over, with other seeds (SOAK_RUNS, SOAK_KILLS, SOAK_WORKERS, …)
+	@cd demo && for run in $$(seq $(SOAK_RUNS)); do \
+	  echo "run $$run of $(SOAK_RUNS)"; \
+	  $(VENV_PYTHON) -m webhooks --seed $$((RANDOM * 32768 + RANDOM)) --kills $(SOAK_KILLS) --batch 2 \
+	    --workers $(SOAK_WORKERS) --senders $(SOAK_SENDERS) --copies $(SOAK_COPIES); \
+	done
+
+clean: ## delete what was built and installed
+	rm -rf $(BUILD) target demo/node_modules
+	find . -name node_modules -prune -o -type d \( -name __pycache__ -o -name .pytest_cache -o -name .mypy_cache -o -name .ruff_cache \) -print0 | xargs -0 rm -rf
+
+$(STAMPS)/tools: scripts/check-tools
+	@PYTHON=$(PYTHON) scripts/check-tools
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/venv: bindings-python/requirements-dev.txt | $(STAMPS)/tools
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(QUIETLY) 'installing the Python tools' $(LOGS)/venv.log $(VENV_PYTHON) -m pip install --quiet --requirement $<
+	@touch $@
+
+$(STAMPS)/npm: demo/package.json demo/package-lock.json | $(STAMPS)/tools
+	@$(QUIETLY) 'installing the webhook bodies' $(LOGS)/npm.log npm --prefix demo ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(STAMPS)/module: Cargo.toml $(wildcard Cargo.lock) bindings-python/pyproject.toml $(RUST_SOURCES) $(PYTHON_SOURCES) $(STAMPS)/venv
+	@rm -rf $(WHEELS)
+	@$(QUIETLY) 'building the Python module (release; the first time takes a minute or two)' $(LOGS)/module.log \
+	  env CARGO_TARGET_DIR=$(RELEASE_TARGET) $(VENV)/bin/maturin build $(LOCKED) --release --manifest-path bindings-python/Cargo.toml \
+	  --interpreter $(VENV_PYTHON) --out $(WHEELS)
+	@$(QUIETLY) 'installing the Python module' $(LOGS)/install.log \
+	  $(VENV_PYTHON) -m pip install --quiet --force-reinstall --no-deps --no-index $(WHEELS)/*.whl
+	@touch $@

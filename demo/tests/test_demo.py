@@ -1,0 +1,175 @@
+"""The demo itself, small: it passes, it fails under each sabotage, it notices when it proves nothing, it clears up."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from webhooks.bodies import BODIES_MAX, DEMO_FOLDER, InputMissingError, load_webhooks, read_webhooks, write_webhooks
+from webhooks.supervisor import sending_orders
+
+SMALL = ("--bodies", "90", "--kills", "9", "--workers", "3", "--senders", "2", "--copies", "2")
+
+
+def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "webhooks", *arguments],
+        cwd=DEMO_FOLDER,
+        env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def counts(output: str, semantics: str) -> dict[str, int]:
+    """Read one line of the table."""
+    (line,) = re.findall(rf"^{semantics} +([\d ]+)$", output, re.MULTILINE)
+    names = ("sent", "distinct", "delivered", "applied", "lost", "duplicated", "kills")
+    return dict(zip(names, map(int, line.split()), strict=True))
+
+
+def test_every_promise_holds_while_the_processes_are_killed(tmp_path: Path) -> None:
+    result = demo(tmp_path, *SMALL)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Every promise held." in result.stdout
+    once, least, exactly = (counts(result.stdout, name) for name in ("at-most-once", "at-least-once", "exactly-once"))
+    assert once["lost"] > 0
+    assert once["duplicated"] == 0
+    assert least["lost"] == 0
+    assert least["duplicated"] > 0
+    assert (exactly["distinct"], exactly["applied"], exactly["lost"], exactly["duplicated"]) == (90, 90, 0, 0)
+    assert exactly["delivered"] > exactly["applied"]
+    assert all(line["sent"] > 180 and line["kills"] >= 9 for line in (once, least, exactly))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("semantics", "sabotage", "column"),
+    [
+        ("at-most-once", "no-deduplication", "duplicated"),
+        ("at-least-once", "ack-before-effect", "lost"),
+        ("exactly-once", "ack-before-effect", "lost"),
+        ("exactly-once", "effect-apart", "duplicated"),
+        ("exactly-once", "no-deduplication", "duplicated"),
+    ],
+)
+def test_each_check_fails_when_the_work_is_done_wrongly(
+    tmp_path: Path, semantics: str, sabotage: str, column: str
+) -> None:
+    result = demo(tmp_path, *SMALL, "--semantics", semantics, "--sabotage", sabotage)
+    assert result.returncode == 1, result.stdout + result.stderr
+    found = counts(result.stdout, semantics)[column]
+    assert found > 0
+    assert f"promise broken: {semantics}: {semantics} promises {column} = 0, and {found} were found" in result.stdout
+
+
+def test_without_kills_the_demo_proves_nothing(tmp_path: Path) -> None:
+    result = demo(tmp_path, *SMALL, "--kills", "0", "--semantics", "at-least-once")
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "the demo proved nothing: at-least-once: no message was duplicated" in result.stdout
+    assert "the demo proved nothing: at-least-once: 0 kills hit a worker" in result.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interruption_leaves_no_process_and_no_folder(tmp_path: Path, number: signal.Signals) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "webhooks", "--seed", "1"],
+        cwd=DEMO_FOLDER,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: any(tmp_path.glob("*/*/worker-*.journal")))
+    assert processes_that_name(tmp_path) > 0
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert "interrupted" in errors
+    assert list(tmp_path.iterdir()) == []
+    assert processes_that_name(tmp_path) == 0
+
+
+def test_when_the_supervisor_is_killed_its_processes_end_as_well(tmp_path: Path) -> None:
+    running = subprocess.Popen(
+        [sys.executable, "-m", "webhooks"],
+        cwd=DEMO_FOLDER,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: any(tmp_path.glob("*/*/worker-*.journal")))
+    running.kill()
+    running.wait()
+    wait_for(lambda: processes_that_name(tmp_path) == 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--bodies", "0"), "argument --bodies: 0 is not between 1 and 329"),
+        (("--bodies", "330"), "argument --bodies: 330 is not between 1 and 329"),
+        (("--workers", "many"), "argument --workers: 'many' is no whole number"),
+        (("--seed", "-1"), "argument --seed: -1 is not between 0 and"),
+        (("--semantics", "twice"), "argument --semantics: invalid choice: 'twice'"),
+        (("--bodies", "20", "--kills", "24"), "--kills 24 are too many for --bodies 20 with --batch 3: at most 3"),
+    ],
+    ids=" ".join,
+)
+def test_a_size_outside_its_limits_is_refused(tmp_path: Path, arguments: tuple[str, ...], complaint: str) -> None:
+    result = demo(tmp_path, *arguments)
+    assert result.returncode == 2
+    assert complaint in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_input_is_329_bodies_and_their_guids_are_distinct() -> None:
+    webhooks = load_webhooks()
+    assert len(webhooks) == len({webhook.guid for webhook in webhooks}) == BODIES_MAX
+    assert len({webhook.body for webhook in webhooks}) == 324
+    assert load_webhooks() == webhooks
+
+
+def test_the_senders_read_the_input_as_it_is(tmp_path: Path) -> None:
+    write_webhooks(tmp_path / "input", load_webhooks())
+    assert read_webhooks(tmp_path / "input") == load_webhooks()
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputMissingError, match="npm ci"):
+        load_webhooks(demo_folder=tmp_path)
+
+
+def test_every_webhook_is_dealt_to_the_senders_as_often_as_asked() -> None:
+    orders = sending_orders(random.Random(1), bodies=50, copies=3, senders=4)
+    dealt = [index for order in orders for index in order]
+    assert sorted(dealt) == sorted([*range(50)] * 3)
+    assert all(len(set(order)) == len(order) for order in orders), "the repeats go to different senders"
+    assert all(list(order) != sorted(order) for order in orders), "out of order"
+
+
+def wait_for(condition: object, limit_s: float = 20) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def processes_that_name(folder: Path) -> int:
+    """Count the living processes whose command line names the folder."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found += str(folder).encode() in path.read_bytes()
+        except OSError:  # It ended in between.
+            continue
+    return found
