@@ -36,7 +36,6 @@ export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NPM_CONFIG_UPDATE_NOTIFIER := false
 # Caches of the tools stay out of the tree.
-export PYTHONPYCACHEPREFIX := $(BUILD)/cache/python
 export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export PYTEST_ADDOPTS := -p no:cacheprovider

@@ -23,6 +23,7 @@ pub const IN_MEMORY: &str = ":memory:";
 const WAL_BYTES_MAX_LEAST: u64 = 32 << 20;
 const WAL_BYTES_MAX_DEFAULT: u64 = 256 << 20;
 const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+const TRANSACTION_TIME_LIMIT_LEAST: Duration = Duration::from_millis(1);
 const TRANSACTION_TIME_LIMIT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// How to open a store.
@@ -153,8 +154,11 @@ impl StoreOptions {
                 return Err(Error::invalid(format!("{name} is {value:?}; the limit is {WAIT_MAX:?}")));
             }
         }
-        if self.transaction_time_limit.is_zero() {
-            return Err(Error::invalid("transaction_time_limit is 0; it takes at least 1ms"));
+        if self.transaction_time_limit < TRANSACTION_TIME_LIMIT_LEAST {
+            return Err(Error::invalid(format!(
+                "transaction_time_limit is {:?}; it takes at least {TRANSACTION_TIME_LIMIT_LEAST:?}",
+                self.transaction_time_limit
+            )));
         }
         Ok(())
     }

@@ -345,9 +345,9 @@ impl Subscription {
     /// other subscriptions of the queue too). No deduplication stands in their way. Returns how many there were.
     ///
     /// # Errors
-    /// `Invalid` for a message of another queue; then none is redriven.
+    /// `Invalid` for a message of another queue, or for more than 10,000; then none is redriven.
     pub fn redrive(&self, messages: &[MessageId]) -> Result<u64> {
-        let letters = Letters::These(messages.to_vec());
+        let letters = Self::named(messages)?;
         self.letters(Operation::Redrive { subscription: self.inner.id, letters }).map(|done| done.len() as u64)
     }
 
@@ -359,15 +359,23 @@ impl Subscription {
     /// Throws dead letters away. Returns how many there were.
     ///
     /// # Errors
-    /// `Invalid` for a message of another queue; then none is thrown away.
+    /// `Invalid` for a message of another queue, or for more than 10,000; then none is thrown away.
     pub fn purge_dead(&self, messages: &[MessageId]) -> Result<u64> {
-        let letters = Letters::These(messages.to_vec());
+        let letters = Self::named(messages)?;
         self.letters(Operation::PurgeDead { subscription: self.inner.id, letters }).map(|done| done.len() as u64)
     }
 
     /// Throws all dead letters away. Returns how many there were.
     pub fn purge_dead_all(&self) -> Result<u64> {
         self.all_letters(|letters| Operation::PurgeDead { subscription: self.inner.id, letters })
+    }
+
+    /// The letters with these ids, if there are not too many of them.
+    fn named(messages: &[MessageId]) -> Result<Letters> {
+        if messages.len() > LIST_MAX {
+            return Err(Error::invalid(format!("{} messages in one call; the limit is {LIST_MAX}", messages.len())));
+        }
+        Ok(Letters::These(messages.to_vec()))
     }
 
     fn letters(&self, operation: Operation) -> Result<Vec<MessageId>> {

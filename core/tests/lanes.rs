@@ -75,23 +75,15 @@ fn an_ordering_key_keeps_its_order_across_the_end_of_a_lane() {
     let mut seen = Vec::new();
     for round in 0..20 {
         let Some(delivery) = take(&queue, 1).pop() else { break };
+        assert!(take(&queue, 1).is_empty(), "the key is in flight");
         if round % 3 == 0 {
             delivery.nack(&at_once()).expect("nacks");
         } else {
             seen.push(body(&delivery));
             delivery.ack().expect("acks");
         }
-        assert!(take(&queue, 1).len() <= 1);
-        let held = counts(&queue)[3];
-        if held > 0 {
-            // The look above took the next one: it is given back unused.
-            world.clock.advance(common::MINUTE);
-        }
     }
-    let mut sorted = seen.clone();
-    sorted.sort();
-    sorted.dedup();
-    assert_eq!(seen, sorted);
+    assert_eq!(seen, ["0", "1", "2", "3", "4"]);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    HOUR, MINUTE, Obituaries, SECOND, START, World, at_once, bodies, body, counts, fails, options, receipts, send_all,
-    take, take_one, taken,
+    HOUR, MILLISECOND, MINUTE, Obituaries, SECOND, START, World, almost, at_once, bodies, body, counts, fails, options,
+    receipts, send_all, take, take_one, taken,
 };
 use onceward::{
     Backoff, Delivery, ErrorKind, Message, Nack, Queue, QueueOptions, ReceiveOptions, SeededRandom, Semantics, Store,
@@ -13,8 +13,6 @@ use onceward::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[test]
 fn messages_come_in_the_order_they_were_sent() {
@@ -45,7 +43,7 @@ fn a_message_is_its_receivers_alone_until_the_lease_ends() {
     queue.send("x").expect("sends");
     let first = take_one(&queue);
     assert_eq!(first.lease_expires_at(), START.plus(MINUTE));
-    world.clock.advance(MINUTE - MILLISECOND);
+    world.clock.advance(almost(MINUTE));
     assert!(take(&queue, 1).is_empty());
     world.clock.advance(MILLISECOND);
     let second = take_one(&queue);
@@ -60,7 +58,7 @@ fn a_receive_may_name_a_lease_of_its_own() {
     queue.send("x").expect("sends");
     let held = queue.receive_many(&ReceiveOptions::new().lease(HOUR)).expect("receives");
     assert_eq!(held[0].lease_expires_at(), START.plus(HOUR));
-    world.clock.advance(HOUR - MILLISECOND);
+    world.clock.advance(almost(HOUR));
     assert!(take(&queue, 1).is_empty());
     world.clock.advance(MILLISECOND);
     assert_eq!(take(&queue, 1).len(), 1);
@@ -139,12 +137,12 @@ fn backoff_doubles_up_to_its_cap_and_a_delay_of_the_nack_goes_before_it() {
     queue.send("x").expect("sends");
     for wait in [1, 2, 4, 5, 5] {
         take_one(&queue).nack(&Nack::new()).expect("nacks");
-        world.clock.advance(SECOND * wait - MILLISECOND);
+        world.clock.advance(almost(SECOND * wait));
         assert!(take(&queue, 1).is_empty(), "the wait is {wait} s");
         world.clock.advance(MILLISECOND);
     }
     take_one(&queue).nack(&Nack::new().delay(HOUR)).expect("nacks");
-    world.clock.advance(HOUR - MILLISECOND);
+    world.clock.advance(almost(HOUR));
     assert!(take(&queue, 1).is_empty());
     world.clock.advance(MILLISECOND);
     take_one(&queue);

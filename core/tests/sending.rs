@@ -3,7 +3,8 @@
 mod common;
 
 use common::{
-    HOUR, MINUTE, SECOND, START, World, bodies, body, counts, fails, receipts, send_all, take, take_one, taken,
+    HOUR, MILLISECOND, MINUTE, SECOND, START, World, almost, bodies, body, counts, fails, receipts, send_all, take,
+    take_one, taken,
 };
 use onceward::{ErrorKind, HeaderValue, Message, MessageId, QueueOptions, Semantics, Window};
 use std::time::{Duration, UNIX_EPOCH};
@@ -108,13 +109,13 @@ fn a_key_is_forgotten_when_its_window_has_passed_and_not_before() {
     let window = QueueOptions::new().deduplication_window(Window::For(MINUTE));
     let queue = world.at_least_once_with("q", window);
     let first = queue.send(keyed("k", "x")).expect("sends").id;
-    world.clock.advance(MINUTE - Duration::from_millis(1));
+    world.clock.advance(almost(MINUTE));
     assert_eq!(queue.send(keyed("k", "x")).expect("sends").id, first);
     fails(queue.send(keyed("k", "y")), ErrorKind::Conflict, &["\"k\""]);
-    world.clock.advance(Duration::from_millis(1));
+    world.clock.advance(MILLISECOND);
     let second = queue.send(keyed("k", "y")).expect("sends");
     assert!(!second.duplicate && second.id > first);
-    world.clock.advance(MINUTE - Duration::from_millis(1));
+    world.clock.advance(almost(MINUTE));
     let third = queue.send(keyed("k", "y")).expect("sends");
     assert_eq!((third.id, third.duplicate), (second.id, true), "the window began anew with the new message");
 }
@@ -267,9 +268,9 @@ fn a_delayed_message_is_offered_at_its_time_and_not_before() {
     let now = take_one(&queue);
     assert_eq!(body(&now), "now");
     now.ack().expect("acks");
-    world.clock.advance(MINUTE - Duration::from_millis(1));
+    world.clock.advance(almost(MINUTE));
     assert!(take(&queue, 5).is_empty());
-    world.clock.advance(Duration::from_millis(1));
+    world.clock.advance(MILLISECOND);
     assert_eq!(taken(&queue, 5), ["later"]);
 }
 
@@ -279,7 +280,7 @@ fn a_delay_is_rounded_up_so_that_nothing_comes_early() {
     let queue = world.at_least_once("q");
     queue.send(Message::new("x").delay(Duration::from_nanos(1))).expect("sends");
     assert!(take(&queue, 5).is_empty());
-    world.clock.advance(Duration::from_millis(1));
+    world.clock.advance(MILLISECOND);
     assert_eq!(taken(&queue, 5), ["x"]);
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::engine::leader::Group;
+use crate::engine::leader::{Completion, Group};
+use crate::engine::operation::Operation;
 use crate::engine::{Engine, bell};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::side::SideFile;
@@ -42,8 +43,10 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 impl Background {
-    /// Sees to it that the group is led.
-    pub(crate) fn follow(&self, engine: &Arc<Engine>, group: Arc<Group>) -> Result<()> {
+    /// Adds an operation to those that wait, and sees to it that its group is led.
+    pub(crate) fn submit(&self, engine: &Arc<Engine>, operation: Operation, completion: Completion) -> Result<()> {
+        // Held until the group is on its way: the thread takes groups one after the other, and an earlier one that comes
+        // after a later one would wait for itself.
         let mut leader = lock(&self.leader);
         let running = match leader.take() {
             Some(running) => running,
@@ -60,6 +63,7 @@ impl Background {
                 Leader { groups, thread }
             }
         };
+        let group = engine.turn.submit(operation, completion);
         // The thread outlives its sender, which is here.
         let _ = running.groups.send(group);
         *leader = Some(running);

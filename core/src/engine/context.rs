@@ -12,6 +12,10 @@ use crate::rules::backoff::Backoff;
 use crate::semantics::Semantics;
 use crate::types::{MessageId, Millis};
 
+/// Each subscription has 2^32 tokens of its own; all stay below 2^52, exact in every language.
+const TOKENS_BITS: u32 = 32;
+const TOKEN_RANGES: i64 = 1 << 20;
+
 /// Why an operation did not go through.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -268,10 +272,18 @@ impl<'a> Context<'a> {
         let next = MessageId::first_of(lane as u64).stored();
         self.run(sql::LANE_INSERT, (lane, queue.0, priority, next))?;
         for subscription in self.rows(sql::SUBSCRIPTION_IDS, [queue.0], |row| row.get::<_, i64>(0))? {
-            self.run(sql::CURSOR_INSERT, (subscription, lane, next, 0))?;
+            self.insert_cursor(SubscriptionId(subscription), lane, next, 0)?;
         }
         self.commit.lanes.push(LaneTail { queue, priority, lane, next, dirty: false });
         Ok(self.commit.lanes.len() - 1)
+    }
+
+    /// A subscription's cursor in a lane. Its tokens begin where no other subscription's are, so that a receipt of one that
+    /// was ended settles nothing of another that took its name.
+    pub(crate) fn insert_cursor(&self, subscription: SubscriptionId, lane: i64, next: i64, gaps: i64) -> Outcome<()> {
+        let first_token = (subscription.0 % TOKEN_RANGES) << TOKENS_BITS;
+        self.run(sql::CURSOR_INSERT, (subscription.0, lane, next, gaps, first_token))?;
+        Ok(())
     }
 
     /// Writes the lanes' next ids back. Needed before anything else reads them, and before the commit.

@@ -1,10 +1,36 @@
 //! What the application's statements may touch, inside a transaction of its own on the writing connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
+/// How the names of our tables begin.
+pub(crate) const OURS: &str = "onceward_";
+
+/// What the connection's authorizer shares with whoever runs statements.
+#[derive(Debug, Default)]
+pub(crate) struct Guard {
+    /// Set while a statement of the application is prepared or run.
+    pub(crate) on: AtomicBool,
+    /// Set when such a statement alters a table.
+    pub(crate) altering: AtomicBool,
+}
+
+impl Guard {
+    pub(crate) fn check(&self, context: &AuthContext<'_>) -> Authorization {
+        if !self.on.load(Ordering::Relaxed) {
+            return Authorization::Allow;
+        }
+        if matches!(context.action, AuthAction::AlterTable { .. }) {
+            self.altering.store(true, Ordering::Relaxed);
+        }
+        authorize(context)
+    }
+}
+
 /// What a statement of the application may do: anything to its own tables.
-pub(crate) fn authorize(context: &AuthContext<'_>) -> Authorization {
-    let ours = |name: &str| name.to_ascii_lowercase().starts_with("onceward_");
+fn authorize(context: &AuthContext<'_>) -> Authorization {
+    let ours = |name: &str| name.to_ascii_lowercase().starts_with(OURS);
     match context.action {
         AuthAction::Pragma { .. }
         | AuthAction::Attach { .. }

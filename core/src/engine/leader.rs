@@ -64,11 +64,26 @@ pub(crate) struct Turn {
 
 struct TurnState {
     busy: bool,
+    /// Groups that are committed and not yet synced. Sends that come meanwhile would wait for the disk anyway: they
+    /// gather, and go into one commit when the sync has ended.
+    syncing: usize,
     forming: Arc<Group>,
     /// Transactions of the application that wait for their turn.
     transactions: VecDeque<Arc<Ticket>>,
     /// Whose turn it is when both wait: they alternate.
     transaction_last: bool,
+}
+
+impl TurnState {
+    /// Whether the forming group is to wait for the sync that is under way.
+    fn gathers(&self) -> bool {
+        let is_send = |member: &Member| matches!(member.operation, Some(Operation::Send { .. }));
+        self.syncing > 0 && self.forming.members().iter().any(is_send)
+    }
+
+    fn group_waits(&self) -> bool {
+        self.forming.members().iter().any(|member| member.operation.is_some())
+    }
 }
 
 /// A transaction's place in the queue.
@@ -97,6 +112,7 @@ impl Turn {
         Turn {
             state: Mutex::new(TurnState {
                 busy: false,
+                syncing: 0,
                 forming: Group::new(),
                 transactions: VecDeque::new(),
                 transaction_last: false,
@@ -137,7 +153,7 @@ impl Turn {
             members.push(Member { operation: Some(operation), completion, answer: None });
             members.len() - 1
         };
-        let lead = !turn.busy;
+        let lead = !turn.busy && !turn.gathers();
         if lead {
             turn.busy = true;
             turn.forming = Group::new();
@@ -208,8 +224,15 @@ impl Turn {
         };
         let operations: Vec<&Operation> = taken.iter().map(|(_, operation)| operation).collect();
         let mut finished = runner.commit(&operations);
+        let syncs = finished.sync.is_some();
+        if syncs {
+            self.lock().syncing += 1;
+        }
         self.pass_on();
         runner.finish(&mut finished);
+        if syncs {
+            self.end_sync();
+        }
         let mut completions = Vec::new();
         let alone;
         {
@@ -232,7 +255,7 @@ impl Turn {
     /// Lets the next one lead: a waiting transaction, or a member of the group that has formed.
     fn pass_on(&self) {
         let mut turn = self.lock();
-        let group_waits = turn.forming.members().iter().any(|member| member.operation.is_some());
+        let group_waits = turn.group_waits() && !turn.gathers();
         let transaction_first = !turn.transaction_last || !group_waits;
         if transaction_first && let Some(ticket) = turn.transactions.pop_front() {
             turn.transaction_last = true;
@@ -245,6 +268,16 @@ impl Turn {
             turn.forming.set(LEADERLESS, 1);
         } else {
             turn.busy = false;
+        }
+    }
+
+    /// Lets what has gathered during a sync go.
+    fn end_sync(&self) {
+        let mut turn = self.lock();
+        turn.syncing -= 1;
+        if !turn.busy && turn.group_waits() && !turn.gathers() {
+            turn.busy = true;
+            turn.forming.set(LEADERLESS, 1);
         }
     }
 

@@ -124,7 +124,7 @@ pub(crate) fn subscribe(cx: &mut Context<'_>, queue: QueueId, name: &str, start:
                 (from, next - from - there)
             }
         };
-        cx.run(sql::CURSOR_INSERT, (id.0, lane, cursor, gaps))?;
+        cx.insert_cursor(id, lane, cursor, gaps)?;
     }
     cx.commit.needs_sync = true;
     Ok(id)

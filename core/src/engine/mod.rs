@@ -37,9 +37,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::hooks::{AuthContext, Authorization};
+use rusqlite::hooks::AuthContext;
 
 use crate::clock::{Clock, Liveness, Random};
+use crate::engine::guard::Guard;
 use crate::engine::leader::{Finished, Run, Turn};
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::store_files::{OpenedFile, SlotLiveness, StoreFiles};
@@ -166,8 +167,7 @@ impl Engine {
     #[cfg(feature = "tokio")]
     pub(crate) fn submit(self: &Arc<Self>, operation: Operation, completion: leader::Completion) -> Result<()> {
         self.check_usable()?;
-        let group = self.turn.submit(operation, completion);
-        self.background.follow(self, group)
+        self.background.submit(self, operation, completion)
     }
 
     pub(crate) fn now(&self) -> crate::types::Millis {
@@ -451,17 +451,15 @@ fn open_writer(
         Ok(())
     }))
     .map_err(|error| storage_error("watching the log", &error))?;
-    let guarded = Arc::new(AtomicBool::new(false));
-    let guard = Arc::clone(&guarded);
-    conn.authorizer(Some(move |context: AuthContext<'_>| {
-        if guard.load(Ordering::Relaxed) { guard::authorize(&context) } else { Authorization::Allow }
-    }))
-    .map_err(|error| storage_error("guarding the tables", &error))?;
+    let guard = Arc::new(Guard::default());
+    let authorizer = Arc::clone(&guard);
+    conn.authorizer(Some(move |context: AuthContext<'_>| authorizer.check(&context)))
+        .map_err(|error| storage_error("guarding the tables", &error))?;
     let opened = match &files.path {
         Some(path) => Some(StoreFiles::opened(path)?),
         None => None,
     };
-    Ok(Writer::new(conn, opened, Arc::clone(frames), guarded, options.wal_bytes_max))
+    Ok(Writer::new(conn, opened, Arc::clone(frames), guard, options.wal_bytes_max))
 }
 
 /// Whether no other store has the file open. Then there may have been a power loss since the last one did.

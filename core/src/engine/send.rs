@@ -26,7 +26,7 @@ enum Planned {
 pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) -> Outcome<Vec<Sent>> {
     let queue = cx.queue(queue)?;
     let plan = plan(cx, &queue, messages)?;
-    check_room(cx, &queue, messages)?;
+    check_room(cx, &queue, messages, &plan)?;
     if !queue.ordered && messages.iter().any(|prepared| prepared.message.ordering_key.is_some()) {
         cx.run(sql::QUEUE_ORDERED, [queue.id.0])?;
         cx.queue_changed();
@@ -101,11 +101,13 @@ fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Ve
     Ok(plan)
 }
 
-/// Makes sure, before anything is written, that there are lanes for every message.
-fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<()> {
+/// Makes sure, before anything is written, that there are lanes for every new message.
+fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared], plan: &[Planned]) -> Outcome<()> {
     let mut counts = [0usize; crate::limits::PRIORITY_MAX as usize + 1];
-    for prepared in messages {
-        counts[usize::from(priority(prepared))] += 1;
+    for (prepared, planned) in messages.iter().zip(plan) {
+        if matches!(planned, Planned::New) {
+            counts[usize::from(priority(prepared))] += 1;
+        }
     }
     for (priority, count) in counts.into_iter().enumerate() {
         if count > 0 && !cx.fits_lane(queue.id, priority as u8, count)? {

@@ -37,8 +37,8 @@ pub(crate) const LANE_NEXT_SET: &str = "UPDATE onceward_lane SET next = ?2 WHERE
 pub(crate) const LANE_QUEUE: &str = "SELECT queue FROM onceward_lane WHERE id = ?1";
 pub(crate) const LANES_OF_QUEUE: &str =
     "SELECT id, next, priority FROM onceward_lane WHERE queue = ?1 ORDER BY priority, id";
-pub(crate) const CURSOR_INSERT: &str =
-    "INSERT INTO onceward_cursor(subscription, lane, next, gaps) VALUES (?1, ?2, ?3, ?4)";
+pub(crate) const CURSOR_INSERT: &str = "INSERT INTO onceward_cursor(subscription, lane, next, gaps, token, token_reserved) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 pub(crate) const CURSORS: &str = "SELECT c.lane, l.priority, c.next, l.next, c.gaps, c.token, c.token_reserved \
     FROM onceward_cursor AS c JOIN onceward_lane AS l ON l.id = c.lane WHERE c.subscription = ?1 \
     ORDER BY l.priority, c.lane";

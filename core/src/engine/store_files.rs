@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Liveness;
 use crate::error::{Error, ErrorKind, Result};
+use crate::storage::connection;
 use crate::sys::files;
 use crate::sys::side::SideFile;
 use crate::sys::space;
@@ -44,10 +45,14 @@ impl StoreFiles {
         };
         let path = absolute(path)?;
         check_place(&path, create, allow_remote)?;
+        let side_path = with_suffix(&path, SIDE_SUFFIX);
+        if !side_path.exists() {
+            // A file that is refused gets no companion.
+            connection::check_acceptable(&path)?;
+        }
         if create {
             files::create_private(&path).map_err(|error| io_error("creating", &path, error))?;
         }
-        let side_path = with_suffix(&path, SIDE_SUFFIX);
         let side = SideFile::open(&side_path).map_err(|error| io_error("opening", &side_path, error))?;
         Ok(StoreFiles { path: Some(path), side: Arc::new(side) })
     }

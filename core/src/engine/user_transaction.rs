@@ -4,7 +4,7 @@
 //! forgot itself.
 
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::engine::context::{Commit, Context, Fault};
 use crate::engine::execute::execute;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
-use crate::engine::{Engine, bell};
+use crate::engine::{Engine, bell, guard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::convert::{kind_of, statement_error, storage_error};
 use crate::transaction::{Rows, Value};
@@ -152,17 +152,19 @@ impl Engine {
     /// Runs a statement of the application, once for each set of parameters. Returns how many rows changed.
     pub(crate) fn execute_sql(&self, number: Number, sql: &str, sets: &[&[Value]]) -> Result<u64> {
         self.within(number, |writer, _| {
-            guarded(writer, |conn| {
-                let mut statement = prepare(conn, sql)?;
+            guarded(writer, |conn, altering| {
+                let mut statement = prepare(conn, sql, altering)?;
                 let mut changed = 0;
                 for parameters in sets {
+                    let before = conn.total_changes();
                     let parameters = rusqlite::params_from_iter(parameters.iter());
-                    if statement.column_count() > 0 {
+                    {
                         let mut rows = statement.query(parameters).map_err(|error| statement_error(&error))?;
                         while rows.next().map_err(|error| statement_error(&error))?.is_some() {}
+                    }
+                    // A statement that changes nothing leaves the count of the one before it.
+                    if conn.total_changes() != before {
                         changed += conn.changes();
-                    } else {
-                        changed += statement.execute(parameters).map_err(|error| statement_error(&error))? as u64;
                     }
                 }
                 Ok(changed)
@@ -173,8 +175,8 @@ impl Engine {
     /// Runs a query of the application.
     pub(crate) fn query_sql(&self, number: Number, sql: &str, parameters: &[Value]) -> Result<Rows> {
         self.within(number, |writer, _| {
-            guarded(writer, |conn| {
-                let mut statement = prepare(conn, sql)?;
+            guarded(writer, |conn, altering| {
+                let mut statement = prepare(conn, sql, altering)?;
                 let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
                 let mut found = statement
                     .query(rusqlite::params_from_iter(parameters.iter()))
@@ -292,15 +294,16 @@ impl Engine {
 }
 
 /// Runs `work` with our tables guarded against the application's statements.
-fn guarded<T>(writer: &mut Writer, work: impl FnOnce(&rusqlite::Connection) -> Result<T>) -> Result<T> {
-    writer.guarded.store(true, Ordering::Relaxed);
-    let outcome = work(&writer.conn);
-    writer.guarded.store(false, Ordering::Relaxed);
+fn guarded<T>(writer: &mut Writer, work: impl FnOnce(&rusqlite::Connection, &AtomicBool) -> Result<T>) -> Result<T> {
+    writer.guard.on.store(true, Ordering::Relaxed);
+    writer.guard.altering.store(false, Ordering::Relaxed);
+    let outcome = work(&writer.conn, &writer.guard.altering);
+    writer.guard.on.store(false, Ordering::Relaxed);
     outcome
 }
 
-fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str) -> Result<rusqlite::Statement<'a>> {
-    conn.prepare(sql).map_err(|error| {
+fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str, altering: &AtomicBool) -> Result<rusqlite::Statement<'a>> {
+    let prepared = conn.prepare(sql).map_err(|error| {
         let rusqlite::Error::SqliteFailure(failure, _) = &error else { return statement_error(&error) };
         if failure.extended_code & 0xff == rusqlite::ffi::SQLITE_AUTH {
             return Error::new(
@@ -312,7 +315,15 @@ fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str) -> Result<rusqlite::St
             );
         }
         statement_error(&error)
-    })
+    })?;
+    // SQLite does not say what a table is renamed to.
+    if altering.load(Ordering::Relaxed) && sql.to_ascii_lowercase().contains(guard::OURS) {
+        return Err(Error::new(
+            ErrorKind::Sql,
+            "no table may be renamed to one named onceward_…: those are the store's",
+        ));
+    }
+    Ok(prepared)
 }
 
 fn from_sqlite(value: ValueRef<'_>) -> Value {

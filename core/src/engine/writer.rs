@@ -1,7 +1,7 @@
 //! The one connection that writes, and one commit on it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
 
@@ -9,6 +9,7 @@ use crate::clock::{Liveness, Random};
 use crate::engine::context::{Commit, Context, Fault};
 use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
+use crate::engine::guard::Guard;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::settled::Settled;
 use crate::engine::space;
@@ -34,8 +35,8 @@ pub(crate) struct Writer {
     pub(crate) instance: i64,
     /// Frames in the log, as of this connection's last commit.
     pub(crate) frames: Arc<AtomicU64>,
-    /// Set while a statement of the application is prepared or run: the authorizer then guards our tables.
-    pub(crate) guarded: Arc<AtomicBool>,
+    /// Keeps the application's statements from our tables.
+    pub(crate) guard: Arc<Guard>,
     pub(crate) wal_bytes_max: u64,
     pub(crate) durable: Durable,
     pub(crate) tokens: DurableTokens,
@@ -64,7 +65,7 @@ impl Writer {
         conn: Connection,
         opened: Option<Opened>,
         frames: Arc<AtomicU64>,
-        guarded: Arc<AtomicBool>,
+        guard: Arc<Guard>,
         wal_bytes_max: u64,
     ) -> Self {
         Writer {
@@ -73,7 +74,7 @@ impl Writer {
             settled: Settled::default(),
             instance: 0,
             frames,
-            guarded,
+            guard,
             wal_bytes_max,
             durable: Durable::default(),
             tokens: DurableTokens::default(),

@@ -90,6 +90,16 @@ pub(crate) fn open(path: Option<&Path>, role: Role, patience: &Patience) -> Resu
     Ok(conn)
 }
 
+/// Looks, without changing anything, whether a file that exists is one that we may open.
+pub(crate) fn check_acceptable(path: &Path) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(|error| open_error(Some(path), &error))?;
+    schema::version(&conn).map(|_| ())
+}
+
 /// Waits for writers that do not take part in our own queue for the write lock, with short sleeps.
 fn set_busy_handler(conn: &mut Connection, patience: &Patience) -> Result<()> {
     let patience = patience.clone();

@@ -23,6 +23,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+/// The smallest step of a store's time.
+pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The last moment before `wait` is over.
+pub(crate) fn almost(wait: Duration) -> Duration {
+    wait.saturating_sub(MILLISECOND)
+}
 
 /// A folder that is removed when the test ends; in memory where the machine has a file system for that.
 pub(crate) fn folder() -> tempfile::TempDir {
@@ -108,16 +115,19 @@ impl Liveness for Obituaries {
 }
 
 /// Up to `max` messages of the default subscription, without waiting.
+#[track_caller]
 pub(crate) fn take(queue: &Queue, max: usize) -> Vec<Delivery> {
     queue.receive_many(&ReceiveOptions::new().max(max)).expect("receives")
 }
 
 /// Up to `max` messages, without waiting.
+#[track_caller]
 pub(crate) fn take_of(subscription: &Subscription, max: usize) -> Vec<Delivery> {
     subscription.receive_many(&ReceiveOptions::new().max(max)).expect("receives")
 }
 
 /// The one message that is there.
+#[track_caller]
 pub(crate) fn take_one(queue: &Queue) -> Delivery {
     let mut taken = take(queue, 2);
     assert_eq!(taken.len(), 1, "exactly one message is to be had, not {:?}", bodies(&taken));
@@ -141,6 +151,7 @@ pub(crate) fn receipts(deliveries: &[Delivery]) -> Vec<Receipt> {
     deliveries.iter().map(Delivery::receipt).collect()
 }
 
+#[track_caller]
 pub(crate) fn send_all(queue: &Queue, bodies: &[&str]) -> Vec<MessageId> {
     let sent = queue.send_many(bodies.iter().map(|body| Message::new(*body))).expect("sends");
     sent.into_iter().map(|sent| sent.id).collect()
@@ -157,17 +168,20 @@ pub(crate) fn at_once() -> Nack {
 }
 
 /// Ready, delayed, blocked, in flight, dead.
+#[track_caller]
 pub(crate) fn counts_of(subscription: &Subscription) -> [u64; 5] {
     let stats = subscription.stats().expect("statistics");
     [stats.ready, stats.delayed, stats.blocked, stats.in_flight, stats.dead]
 }
 
 /// Ready, delayed, blocked, in flight, dead.
+#[track_caller]
 pub(crate) fn counts(queue: &Queue) -> [u64; 5] {
     counts_of(&queue.default_subscription().expect("the default subscription"))
 }
 
 /// The error of a call that must fail, checked for its kind and for the words its message must hold.
+#[track_caller]
 pub(crate) fn fails<T: Debug>(outcome: Result<T>, kind: ErrorKind, words: &[&str]) -> Error {
     let error = outcome.expect_err("the call must fail");
     assert_eq!(error.kind(), kind, "{error}");
@@ -178,6 +192,7 @@ pub(crate) fn fails<T: Debug>(outcome: Result<T>, kind: ErrorKind, words: &[&str
 }
 
 /// Waits until something has become true.
+#[track_caller]
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !is_so() {

@@ -15,25 +15,28 @@ use proptest::sample::Index;
 
 use super::common::{self, Obituaries, START};
 use super::operation::{NAMES, Post, STORES, Step, Terms, Verb, start};
-use super::reference::{Id, Model, Sent, State};
+use super::reference::{Copy, Id, Model, Sent, State};
+
+/// Ordering keys.
+pub(crate) type Keys = BTreeSet<Option<u8>>;
 
 const LEASE_MS: i64 = 30_000;
 const BACKOFF_MS: i64 = 10_000;
 
-struct Open {
+pub(crate) struct Open {
     store: Store,
-    queue: Queue,
+    pub(crate) queue: Queue,
     /// Which of all stores ever opened it is.
     serial: u64,
     slot: u32,
 }
 
 pub(crate) struct Driver {
-    model: Model,
+    pub(crate) model: Model,
     clock: Arc<ManualClock>,
     obituaries: Arc<Obituaries>,
-    conn: rusqlite::Connection,
-    stores: Vec<Open>,
+    pub(crate) conn: rusqlite::Connection,
+    pub(crate) stores: Vec<Open>,
     /// Stores that were declared dead. They close when everything has been compared.
     graveyard: Vec<Store>,
     opened: u64,
@@ -88,7 +91,7 @@ impl Driver {
                 self.clock.advance(Duration::from_millis(*ms));
                 self.model.now += *ms as i64;
             }
-            Step::Cancel { store, message } => self.cancel(*store, message),
+            Step::Cancel { store, message } => self.cancel(*store, *message),
             Step::Purge { store } => self.purge(*store),
             Step::Redrive { store, subscription, messages } => self.redrive(*store, *subscription, messages),
             Step::PurgeDead { store, subscription, messages } => self.purge_dead(*store, *subscription, messages),
@@ -156,8 +159,8 @@ impl Driver {
         self.learn_of_deaths();
         let now = self.model.now;
         let expected = self.model.deliverable(&self.model.subscriptions[&name]);
-        let before = self.model.subscriptions[&name].copies.clone();
-        let suspects = before.iter().any(|(_, copy)| {
+        let lost = self.keys_with_a_lost_lease(name);
+        let suspects = self.model.subscriptions[&name].copies.values().any(|copy| {
             copy.live() && !copy.in_flight(now) && (copy.suspect || matches!(copy.state, State::Held { .. }))
         });
         let mut options = ReceiveOptions::new().max(max);
@@ -177,7 +180,7 @@ impl Driver {
         assert!(taken.len() <= max && (!taken.is_empty() || expected.is_empty()), "{left:?} are to be had");
         if !suspects {
             assert!(taken.len() == max || left.is_empty(), "{left:?} are left behind");
-            let last = taken.iter().map(|delivery| delivery.priority()).max().unwrap_or(0);
+            let last = taken.iter().map(onceward::Delivery::priority).max().unwrap_or(0);
             assert!(left.iter().all(|id| self.model.messages[id].priority >= last), "{left:?} come first");
         }
         self.check_first_in_first_out(name, &taken.iter().map(|taken| taken.id().get()).collect::<Vec<_>>());
@@ -192,59 +195,7 @@ impl Driver {
             copy.state = if lossy { State::Done } else { State::Held { until, token, owner } };
             (copy.attempts, copy.token, copy.used) = (delivery.attempt(), token, true);
         }
-        self.ask_for_owners(name, |id, copy| !ids.contains(&id) && matches!(copy.state, State::Held { .. }));
-    }
-
-    fn check_delivery(&self, name: usize, delivery: &onceward::Delivery, batch: &BTreeSet<Id>) {
-        let (id, now) = (delivery.id().get(), self.model.now);
-        let of = &self.model.subscriptions[&name];
-        let copy = of.copies.get(&id).unwrap_or_else(|| panic!("{id} was never sent to {}", NAMES[name]));
-        assert!(copy.live(), "{id} is {:?} and must not come again", copy.state);
-        assert!(!self.model.paused, "the queue is paused");
-        assert!(!copy.in_flight(now) && copy.due_at() <= now, "{id} is not due: {copy:?}");
-        assert!(!self.model.doomed(id, copy), "{id} should have died: {copy:?}");
-        assert_eq!(delivery.attempt(), copy.attempts + 1, "the attempt of {id}");
-        let max = self.model.terms.attempts_max.unwrap_or(u32::MAX);
-        assert!(delivery.attempt() <= max || self.model.terms.semantics == Semantics::AtMostOnce, "attempts of {id}");
-        assert!(delivery.token().get() > copy.token, "the token of {id}: {copy:?}");
-        let sent = &self.model.messages[&id];
-        assert_eq!(delivery.body(), [sent.body]);
-        assert_eq!(delivery.key(), sent.key.map(|key| format!("k{key}")).as_deref());
-        assert_eq!(delivery.ordering_key(), sent.ordering_key.map(|key| format!("o{key}")).as_deref());
-        assert_eq!((delivery.priority(), delivery.sent_at().get()), (sent.priority, sent.sent_at));
-        if let Some(key) = sent.ordering_key {
-            let mut rest = self.model.line(of, key).filter(|(id, _)| !batch.contains(id));
-            assert_eq!(rest.next().map(|(first, _)| first), Some(id), "{id} is not the next of its ordering key");
-            let head_was_lost = self.model.line(of, key).next().is_some_and(|(_, head)| head.token > 0)
-                && self
-                    .model
-                    .line(of, key)
-                    .any(|(_, copy)| matches!(copy.state, State::Held { until, .. } if until <= now));
-            assert!(
-                head_was_lost || rest.all(|(_, copy)| !copy.in_flight(now)),
-                "another batch of the ordering key of {id} is in flight"
-            );
-        }
-    }
-
-    /// Undelayed messages that come for the first time come in the order of their ids.
-    fn check_first_in_first_out(&self, name: usize, taken: &[Id]) {
-        let of = &self.model.subscriptions[&name];
-        let plain = |id: &Id| {
-            let message = &self.model.messages[id];
-            !of.copies[id].used && message.due_at == i64::MIN && message.ordering_key.is_none()
-        };
-        for priority in [0, 4, 9] {
-            let of_it = |id: &&Id| plain(id) && self.model.messages[id].priority == priority;
-            let fresh: Vec<Id> = taken.iter().filter(of_it).copied().collect();
-            assert!(fresh.windows(2).all(|pair| pair[0] < pair[1]), "out of order: {fresh:?}");
-            let skipped = of
-                .copies
-                .iter()
-                .filter(|(id, copy)| copy.live() && !self.model.doomed(**id, copy))
-                .find(|(id, _)| of_it(id) && !taken.contains(id) && fresh.last().is_some_and(|last| *id < last));
-            assert!(skipped.is_none(), "{skipped:?} was passed over");
-        }
+        self.ask_for_owners(name, &lost, |id, copy| !ids.contains(&id) && matches!(copy.state, State::Held { .. }));
     }
 
     fn settle(&mut self, store: usize, name: usize, verb: &Verb, back: &[usize], made_up: bool) {
@@ -335,12 +286,12 @@ impl Driver {
         }
     }
 
-    fn pick(&self, message: &Index) -> Option<Id> {
+    fn pick(&self, message: Index) -> Option<Id> {
         let ids: Vec<Id> = self.model.messages.keys().copied().collect();
         (!ids.is_empty()).then(|| *message.get(&ids))
     }
 
-    fn cancel(&mut self, store: usize, message: &Index) {
+    fn cancel(&mut self, store: usize, message: Index) {
         let Some(id) = self.pick(message) else { return };
         self.learn_of_deaths();
         let states: Vec<(State, bool)> = self
@@ -392,7 +343,7 @@ impl Driver {
         let of = &self.model.subscriptions[&name];
         let asked: BTreeSet<Id> = messages
             .iter()
-            .filter_map(|message| self.pick(message))
+            .filter_map(|message| self.pick(*message))
             .filter(|id| !self.model.doomed(*id, &of.copies[id]))
             .chain(
                 of.copies
@@ -453,123 +404,19 @@ impl Driver {
                     *until = now.min(*until);
                 }
             }
-            self.ask_for_owners(name, |_, copy| matches!(copy.state, State::Held { owner, .. } if owner == serial));
+            let lost = self.keys_with_a_lost_lease(name);
+            self.ask_for_owners(
+                name,
+                &lost,
+                |_, copy| matches!(copy.state, State::Held { owner, .. } if owner == serial),
+            );
         }
-    }
-
-    /// Of a lease that has ended, or that is behind one in its line, nobody promises how long its holder keeps it.
-    fn ask_for_owners(&mut self, name: usize, of_interest: impl Fn(Id, &super::reference::Copy) -> bool) {
-        let now = self.model.now;
-        let of = self.model.subscriptions.get_mut(&name).expect("it is there");
-        let keys: BTreeSet<Option<u8>> = of
-            .copies
-            .iter()
-            .filter(|(_, copy)| copy.suspect || (matches!(copy.state, State::Held { .. }) && !copy.in_flight(now)))
-            .map(|(id, _)| self.model.messages[id].ordering_key)
-            .collect();
-        for (id, copy) in of.copies.iter_mut().filter(|(id, copy)| of_interest(**id, copy)) {
-            let key = self.model.messages[id].ordering_key;
-            if copy.in_flight(now) && (key.is_none() || !keys.contains(&key)) {
-                continue;
-            }
-            let owner = "SELECT owner FROM onceward_pending AS p JOIN onceward_subscription AS s ON s.id = p.subscription \
-                         WHERE s.name = ?1 AND lo <= ?2 AND hi > ?2";
-            let owner: Option<i64> =
-                self.conn.query_row(owner, (NAMES[name], *id as i64), |row| row.get(0)).expect("it is pending");
-            if owner.is_none() {
-                copy.state = State::Waiting { due_at: now };
-                copy.suspect = true;
-            }
-        }
-    }
-
-    /// Expired messages die when somebody looks at them: a receive, or housekeeping.
-    fn learn_of_deaths(&mut self) -> bool {
-        let mut any = false;
-        let names: Vec<usize> = self.model.subscriptions.keys().copied().collect();
-        for name in names {
-            let subscription = self.stores[0].queue.subscription(NAMES[name]).expect("it is there");
-            let letters = subscription.dead_letters(None, 10_000).expect("lists");
-            for letter in &letters {
-                let id = letter.message.id.get();
-                let copy = &self.model.subscriptions[&name].copies[&id];
-                assert_eq!(letter.message.attempts, copy.attempts, "attempts of the dead letter {id}");
-                if copy.state != State::Dead {
-                    assert!(self.model.doomed(id, copy), "{id} must not die of {:?}: {copy:?}", letter.reason);
-                    let of = self.model.subscriptions.get_mut(&name).expect("it is there");
-                    of.copies.get_mut(&id).expect("it is there").state = State::Dead;
-                    any = true;
-                }
-            }
-            let listed: BTreeSet<Id> = letters.iter().map(|letter| letter.message.id.get()).collect();
-            let of = &self.model.subscriptions[&name];
-            let dead = of.copies.iter().filter(|(_, copy)| copy.state == State::Dead).map(|(id, _)| *id).collect();
-            assert_eq!(listed, dead, "dead letters of {}", NAMES[name]);
-        }
-        any
-    }
-
-    fn compare(&mut self) {
-        loop {
-            self.learn_of_deaths();
-            let all: Vec<(usize, onceward::Stats)> = self
-                .model
-                .subscriptions
-                .keys()
-                .map(|name| {
-                    (*name, self.stores[1].queue.subscription(NAMES[*name]).expect("there").stats().expect("counts"))
-                })
-                .collect();
-            if !self.learn_of_deaths() {
-                all.iter().for_each(|(name, stats)| self.compare_stats(*name, stats));
-                break;
-            }
-        }
-        let rows: i64 =
-            self.conn.query_row("SELECT count(*) FROM onceward_message", [], |row| row.get(0)).expect("counts");
-        assert_eq!(rows as usize, self.model.kept(), "a row lives until the last subscription is done with it");
-    }
-
-    fn compare_stats(&self, name: usize, stats: &onceward::Stats) {
-        let (of, now) = (&self.model.subscriptions[&name], self.model.now);
-        // Of a message that waits in line, only a receive finds out that it is blocked.
-        let (mut ready, mut delayed, mut flying, mut dead, mut in_line) = (0, 0, 0, 0, 0);
-        for (id, copy) in &of.copies {
-            if copy.state == State::Dead {
-                dead += 1;
-            } else if copy.in_flight(now) {
-                flying += 1;
-            } else if copy.live() {
-                let waits = self.model.messages[id].ordering_key.is_some_and(|key| {
-                    let first = self.model.line(of, key).next().map(|(first, _)| first) == Some(*id);
-                    let held = |(other, copy): (Id, &super::reference::Copy)| {
-                        other != *id && matches!(copy.state, State::Held { .. })
-                    };
-                    !first || self.model.line(of, key).any(held)
-                });
-                if waits {
-                    in_line += 1;
-                } else if copy.due_at() <= now {
-                    ready += 1;
-                } else {
-                    delayed += 1;
-                }
-            }
-        }
-        let context = format!("{stats:?} of {}: ready {ready}, delayed {delayed}, in line {in_line}", NAMES[name]);
-        assert_eq!((stats.in_flight, stats.dead, stats.in_doubt), (flying, dead, 0), "{context}");
-        assert!(stats.ready >= ready && stats.delayed >= delayed, "{context}");
-        assert_eq!(stats.ready + stats.delayed + stats.blocked, ready + delayed + in_line, "{context}");
-        let live = of.copies.iter().filter(|(_, copy)| copy.live());
-        let oldest = live.map(|(id, _)| self.model.messages[id].sent_at).min();
-        let age = oldest.map(|sent_at| Duration::from_millis((now - sent_at) as u64));
-        assert_eq!(stats.oldest_age, age, "{context}");
     }
 
     /// Whatever was done: once everyone goes on, every message that is not dead arrives.
     pub(crate) fn drain(&mut self) {
         self.step(&Step::Pause { store: 0, paused: false });
-        for name in 0..NAMES.len() {
+        for (name, named) in NAMES.iter().enumerate() {
             for _ in 0..200 {
                 self.step(&Step::Advance { ms: 400_000 });
                 self.step(&Step::Receive { store: 0, subscription: name, max: 6, lease_s: None });
@@ -580,7 +427,7 @@ impl Driver {
                     back: (0..6).collect(),
                     made_up: false,
                 });
-                let rest = |of: &super::reference::Subscription| of.copies.values().any(|copy| copy.live());
+                let rest = |of: &super::reference::Subscription| of.copies.values().any(Copy::live);
                 if !self.model.subscriptions.get(&name).is_some_and(rest) {
                     break;
                 }
@@ -590,7 +437,7 @@ impl Driver {
                 .into_iter()
                 .flat_map(|of| of.copies.iter().filter(|(_, copy)| copy.live()).map(|(id, _)| *id))
                 .collect();
-            assert!(stuck.is_empty(), "{stuck:?} never arrive at {}", NAMES[name]);
+            assert!(stuck.is_empty(), "{stuck:?} never arrive at {named}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! A state machine: random steps on two open stores of one file, each compared with a reference that knows only the
-//! promises. More cases with PROPTEST_CASES; the seed that a failure prints runs again with ONCEWARD_SEED.
+//! promises. More cases with `PROPTEST_CASES`; the seed that a failure prints runs again with `ONCEWARD_SEED`.
 
 #[path = "../common/mod.rs"]
 mod common;
+mod compare;
 mod driver;
 mod operation;
 mod reference;
@@ -14,7 +15,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use driver::Driver;
 
-const CASES: u32 = 64;
+const CASES: u32 = 400;
 const STEPS: usize = 60;
 
 fn seed() -> u64 {

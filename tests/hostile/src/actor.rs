@@ -56,10 +56,9 @@ impl Parcel {
     }
 }
 
-/// What a consumer handed out, and what became of the acknowledgements: they are committed together.
+/// What became of a consumer's acknowledgements: they are committed together.
 #[derive(Debug, Default)]
 struct Session {
-    handed: Vec<Handed>,
     acks: Vec<Call>,
     failed: Option<String>,
 }
@@ -180,7 +179,7 @@ impl Actor {
         let options = ConsumeOptions::new().batch(4).wait(Duration::from_millis(1));
         let result = self.subscription(scope).and_then(|subscription| subscription.consume(options));
         if let (_, Some(mut consumer)) = self.told(result) {
-            self.consume_with(&mut consumer, scope, count, &mut session);
+            self.consume_with(&mut consumer, (receive, scope), count, &mut session);
             session.told(self, consumer.flush());
             // A stopped consumer hands out nothing more, and still says which acknowledgements came too late.
             consumer.stop_handle().stop();
@@ -189,17 +188,23 @@ impl Actor {
             }
             session.told(self, consumer.close());
         }
-        self.journal.note(Event::ReceiveEnd { call: receive, outcome: Outcome::Ok(session.handed) });
+        self.journal.note(Event::ReceiveEnd { call: receive, outcome: Outcome::Ok(Vec::new()) });
         for call in session.acks {
             let outcome = session.failed.clone().map_or(Outcome::Ok(Vec::new()), Outcome::Unknown);
             self.journal.note(Event::SettleEnd { call, outcome });
         }
     }
 
-    fn consume_with(&self, consumer: &mut Consumer, scope: &str, count: usize, session: &mut Session) {
+    fn consume_with(
+        &self,
+        consumer: &mut Consumer,
+        (receive, scope): (Call, &str),
+        count: usize,
+        session: &mut Session,
+    ) {
         for delivery in consumer.by_ref().take(count) {
             let Some(delivery) = session.told(self, delivery) else { continue };
-            session.handed.push(handed(&delivery));
+            self.journal.note(Event::HandedOut { call: receive, handed: handed(&delivery) });
             let call = self.journal.call();
             let proofs = vec![proof(&delivery.receipt())];
             self.journal.note(Event::SettleBegin { call, scope: scope.to_owned(), verb: Verb::Ack, proofs });

@@ -101,7 +101,12 @@ fn send_all_again(actor: &Actor, parcels: &[Parcel]) {
     for (queue, _) in PLANS.iter().enumerate() {
         let mine: Vec<Parcel> = parcels.iter().filter(|parcel| parcel.queue == queue).cloned().collect();
         for part in mine.chunks(50) {
-            actor.send(part, None);
+            // One key that stands for another body refuses the whole batch: then each is sent by itself.
+            if !actor.send(part, None) {
+                for one in part {
+                    actor.send(std::slice::from_ref(one), None);
+                }
+            }
         }
     }
 }

@@ -170,6 +170,11 @@ pub enum Event {
         call: Call,
         outcome: Outcome<Vec<Handed>>,
     },
+    /// A receive that goes on (a consumer) handed this out.
+    HandedOut {
+        call: Call,
+        handed: Handed,
+    },
     SettleBegin {
         call: Call,
         scope: String,

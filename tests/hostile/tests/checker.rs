@@ -80,6 +80,9 @@ fn lose_a_message(history: &mut Vec<Entry>, random: &mut Random) {
     for entry in history {
         match &mut entry.event {
             Event::ReceiveEnd { outcome: Outcome::Ok(handed), .. } => handed.retain(|one| one.id != lost.id),
+            Event::HandedOut { handed, .. } if handed.id == lost.id => {
+                entry.event = Event::Note { text: "lost".to_owned() };
+            }
             Event::SettleBegin { proofs, .. } => proofs.retain(|proof| proof.id != lost.id),
             Event::CommitBegin { proof, .. } if proof.is_some_and(|proof| proof.id == lost.id) => *proof = None,
             Event::Dead { letters, .. } => letters.retain(|letter| letter.id != lost.id),
@@ -107,10 +110,10 @@ fn let_a_stale_token_settle(history: &mut Vec<Entry>, random: &mut Random) {
             Event::ReceiveEnd { outcome: Outcome::Ok(handed), .. } => {
                 newest.extend(handed.iter().map(|one| (one.id, one.token)));
             }
-            Event::SettleBegin { call, proofs, .. } => {
-                if proofs.iter().any(|proof| newest.get(&proof.id).is_some_and(|newest| *newest > proof.token)) {
-                    stale.insert(*call);
-                }
+            Event::SettleBegin { call, proofs, .. }
+                if proofs.iter().any(|proof| newest.get(&proof.id).is_some_and(|newest| *newest > proof.token)) =>
+            {
+                stale.insert(*call);
             }
             _ => {}
         }

@@ -9,8 +9,12 @@ use onceward_hostile::trace;
 const DRIVER: &str = env!("CARGO_BIN_EXE_hostile-driver");
 
 /// Runs the workload once per seed, and looks at crash states of each run.
+///
+/// A soak run raises `ONCEWARD_HOSTILE_RUNS`, `…_STATES` and `…_STEPS` (past some hundred steps the store's own checkpoints
+/// are in the trace, too).
 fn survey_runs(runs: u64, states_each: u64, threads: u64, steps: u64, syncs: Syncs) -> Survey {
     let mut found = Survey::default();
+    let steps = setting("ONCEWARD_HOSTILE_STEPS", steps);
     let first = Bounds::of(states_each).seed;
     for seed in first..first + setting("ONCEWARD_HOSTILE_RUNS", runs) {
         let folder = scratch();

@@ -144,8 +144,9 @@ impl Facts {
         self.power_cut_between(delivery.begin, to) || self.crashes_by.get(&delivery.process).is_some_and(|at| *at < to)
     }
 
+    /// Whether the lease may have run out. Two clocks, each cut to whole milliseconds, may differ by that much.
     pub(super) fn expired(&self, delivery: &Delivery, at_ms: u64) -> bool {
-        at_ms >= delivery.begin_ms + self.queue(&delivery.scope).lease_ms
+        at_ms + 2 >= delivery.begin_ms + self.queue(&delivery.scope).lease_ms
     }
 
     /// Whether an earlier message of its ordering key, handed over in the same batch, was given back before `to`: then so
@@ -225,7 +226,9 @@ impl Gathering {
             Event::Damaged { text } => facts.damaged.push((at, text.clone())),
             Event::RedriveEnd { .. } | Event::Note { .. } => {}
             Event::SendBegin { .. } | Event::SendEnd { .. } => self.take_send(at, entry),
-            Event::ReceiveBegin { .. } | Event::ReceiveEnd { .. } => self.take_receive(at, entry),
+            Event::ReceiveBegin { .. } | Event::ReceiveEnd { .. } | Event::HandedOut { .. } => {
+                self.take_receive(at, entry);
+            }
             Event::SettleBegin { .. } | Event::SettleEnd { .. } => self.take_settle(at, entry),
             Event::CommitBegin { .. } | Event::CommitEnd { .. } | Event::RolledBack { .. } => {
                 self.take_commit(at, entry);
@@ -277,18 +280,18 @@ impl Gathering {
                     return;
                 };
                 for (place, handed) in all.iter().enumerate() {
-                    self.facts.deliveries.push(Delivery {
-                        scope: scope.clone(),
-                        handed: handed.clone(),
-                        call: *call,
-                        place,
-                        process,
-                        begin,
-                        end: at,
-                        begin_ms,
-                        end_ms: entry.at_ms,
-                    });
+                    let (scope, handed, end_ms) = (scope.clone(), handed.clone(), entry.at_ms);
+                    let call = *call;
+                    let delivery = Delivery { scope, handed, call, place, process, begin, end: at, begin_ms, end_ms };
+                    self.facts.deliveries.push(delivery);
                 }
+            }
+            Event::HandedOut { call, handed } => {
+                let Some((scope, begin, begin_ms, process)) = self.open_receives.get(call).cloned() else { return };
+                let (call, handed, end_ms) = (*call, handed.clone(), entry.at_ms);
+                // Places only have to grow.
+                let delivery = Delivery { scope, handed, call, place: at, process, begin, end: at, begin_ms, end_ms };
+                self.facts.deliveries.push(delivery);
             }
             _ => {}
         }

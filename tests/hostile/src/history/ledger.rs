@@ -10,6 +10,7 @@ pub(super) fn check(facts: &Facts, findings: &mut Findings) {
     nothing_is_lost(facts, findings);
     nothing_is_made_up(facts, findings);
     one_message_per_key(facts, findings);
+    conflicts_have_reasons(facts, findings);
     one_message_per_id(facts, findings);
     batches_are_whole(facts, findings);
 }
@@ -128,10 +129,28 @@ fn answers_agree(
             findings.add(Invariant::P3, *end, format!("key {key} of {queue}: a duplicate of nothing"));
         }
     }
-    for send in all.iter().filter(|send| send.answer == Answer::Refused("Conflict".to_owned())) {
-        let end = send.end.unwrap_or(send.begin);
-        if !all.iter().any(|other| other.item.hash != send.item.hash && other.begin < end) {
-            findings.add(Invariant::P3, end, format!("key {key} of {queue}: a conflict with nothing"));
+}
+
+/// P3, the other way round: a conflict is answered only where another body was sent under one of the call's keys.
+fn conflicts_have_reasons(facts: &Facts, findings: &mut Findings) {
+    let mut bodies: HashMap<(&str, &str), Vec<(u64, usize)>> = HashMap::new();
+    let mut refused: BTreeMap<super::Call, Vec<&Send>> = BTreeMap::new();
+    for send in &facts.sends {
+        if let Some(key) = &send.item.key {
+            bodies.entry((&send.queue, key)).or_default().push((send.item.hash, send.begin));
+        }
+        if send.answer == Answer::Refused("Conflict".to_owned()) {
+            refused.entry(send.call).or_default().push(send);
+        }
+    }
+    for (call, sends) in refused {
+        let end = sends[0].end.unwrap_or(sends[0].begin);
+        let founded = sends.iter().filter_map(|send| Some((send, send.item.key.as_deref()?))).any(|(send, key)| {
+            bodies[&(send.queue.as_str(), key)].iter().any(|(hash, begin)| *hash != send.item.hash && *begin < end)
+        });
+        if !founded {
+            let text = format!("call {call} to {} is a conflict with nothing", sends[0].queue);
+            findings.add(Invariant::P3, end, text);
         }
     }
 }

@@ -361,7 +361,13 @@ fn a_history_survives_its_text_and_torn_lines_are_left_out() {
     let mut story = exact();
     story.sent("a", 1).send(ordered("b"), unknown()).send(item("c"), refused("Full")).got("a", 1, 10, 1);
     story.commit(90, 1, 10, Outcome::Ok(())).settle(Verb::Ack, 1, 10, false).effects(&[(1, 90)]).dead(3, 1, true);
-    story.cut().drained().note(Event::Crash { process: 3 }).note(Event::Note { text: "fault on".to_owned() });
+    let handed = Handed { id: 8, token: 9, attempt: 1, item: ordered("h") };
+    story
+        .note(Event::HandedOut { call: 5, handed })
+        .cut()
+        .drained()
+        .note(Event::Crash { process: 3 })
+        .note(Event::Note { text: "fault on".to_owned() });
     story.note(Event::RolledBack { call: 1 }).note(Event::Damaged { text: "a b".to_owned() });
     let text: String = story.entries.iter().map(format_entry).collect();
     if let Some(Entry { event: Event::Damaged { text }, .. }) = story.entries.last_mut() {

@@ -22,6 +22,10 @@ fn item(item: &Item) -> String {
     format!("{}:{:x}:{}", option(item.key.as_ref()), item.hash, option(item.ordering.as_ref()))
 }
 
+fn handed(handed: &Handed) -> String {
+    format!("{}:{}:{}:{}", handed.id, handed.token, handed.attempt, item(&handed.item))
+}
+
 fn proof(proof: &Proof) -> String {
     format!("{}:{}", proof.id, proof.token)
 }
@@ -51,10 +55,9 @@ fn format_event(event: &Event) -> String {
         }
         Event::ReceiveBegin { call, scope } => format!("receive {call} {scope}"),
         Event::ReceiveEnd { call, outcome: end } => {
-            let one =
-                |handed: &Handed| format!("{}:{}:{}:{}", handed.id, handed.token, handed.attempt, item(&handed.item));
-            format!("received {call} {}", outcome(end, |all| list(all, one)))
+            format!("received {call} {}", outcome(end, |all| list(all, handed)))
         }
+        Event::HandedOut { call, handed: one } => format!("handed {call} {}", handed(one)),
         Event::SettleBegin { call, scope, verb, proofs } => {
             format!("settle {call} {scope} {verb:?} {}", list(proofs, proof))
         }
@@ -123,6 +126,7 @@ fn parse_event(text: &str) -> Option<Event> {
         "received" => {
             Event::ReceiveEnd { call: call()?, outcome: parse_outcome(&words, |all| parse_list(all, parse_handed))? }
         }
+        "handed" => Event::HandedOut { call: call()?, handed: parse_handed(word(2)?)? },
         "settle" => Event::SettleBegin {
             call: call()?,
             scope: text_of(2)?,

@@ -1,0 +1,292 @@
+//! Consuming: batches, leases that are kept while a handler works, acknowledgements that are folded, and giving back.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{HOUR, MINUTE, World, bodies, body, counts, eventually, fails, receipts, send_all, take, take_one, taken};
+use onceward::{
+    Backoff, ConsumeOptions, Consumer, Delivery, ErrorKind, IN_MEMORY, Message, Nack, Queue, QueueOptions, Semantics,
+    Store,
+};
+
+fn at_hand() -> ConsumeOptions {
+    ConsumeOptions::new().wait(Duration::ZERO)
+}
+
+fn next(consumer: &mut Consumer) -> Delivery {
+    consumer.receive(Duration::ZERO).expect("receives").expect("a message is there")
+}
+
+fn ten(world: &World) -> Queue {
+    let queue = world.at_least_once_with("q", QueueOptions::new().backoff(Backoff::constant(Duration::ZERO)));
+    queue.send_many((0..10).map(|n| n.to_string())).expect("sends");
+    queue
+}
+
+#[test]
+fn everything_is_handed_out_once_and_in_order_under_every_promise() {
+    let world = World::new();
+    for semantics in Semantics::ALL {
+        let queue = world.store.queue(semantics.name(), semantics).expect("opens");
+        let sent: Vec<String> = (0..25).map(|n| n.to_string()).collect();
+        queue.send_many(sent.iter().map(|body| Message::new(body.as_str()).key(body.as_str()))).expect("sends");
+        let mut seen = Vec::new();
+        for delivery in queue.consume(at_hand().batch(7)).expect("consumes") {
+            let delivery = delivery.expect("a delivery");
+            seen.push(body(&delivery));
+            delivery.ack().expect("acks");
+        }
+        assert_eq!((seen, counts(&queue)), (sent, [0; 5]), "{semantics}");
+    }
+    assert_eq!(world.rows(), 0);
+}
+
+#[test]
+fn acknowledgements_are_folded_into_the_next_receive() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(5)).expect("consumes");
+    for _ in 0..5 {
+        next(&mut consumer).ack().expect("is noted");
+    }
+    next(&mut consumer);
+    assert_eq!(counts(&queue), [0, 0, 0, 5, 0], "with the second batch, the first five were done");
+}
+
+#[test]
+fn a_noted_acknowledgement_does_not_wait_for_ever() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(10)).expect("consumes");
+    next(&mut consumer).ack().expect("is noted");
+    eventually("it is committed by itself", || counts(&queue)[3] == 9);
+}
+
+#[test]
+fn flush_commits_what_was_noted() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(10)).expect("consumes");
+    for _ in 0..3 {
+        next(&mut consumer).ack().expect("is noted");
+    }
+    consumer.flush().expect("flushes");
+    assert_eq!(counts(&queue)[3], 7);
+    consumer.flush().expect("there is nothing more");
+}
+
+#[test]
+fn closing_commits_gives_back_and_fails_what_was_not_settled() {
+    for end in ["close", "drop"] {
+        let world = World::new();
+        let queue = ten(&world);
+        let mut consumer = queue.consume(at_hand().batch(10)).expect("consumes");
+        next(&mut consumer).ack().expect("is noted");
+        let unsettled = next(&mut consumer);
+        if end == "close" {
+            consumer.close().expect("closes");
+        } else {
+            drop(consumer);
+        }
+        assert_eq!(counts(&queue), [9, 0, 0, 0, 0], "after {end}");
+        fails(unsettled.ack(), ErrorKind::LeaseLost, &[]);
+        let mut again = take(&queue, 10);
+        again.sort_by_key(Delivery::id);
+        let attempts: Vec<u32> = again.iter().map(Delivery::attempt).collect();
+        assert_eq!(attempts, [2, 1, 1, 1, 1, 1, 1, 1, 1], "only what was handed out has used an attempt");
+    }
+}
+
+#[test]
+fn every_other_way_to_settle_works_from_a_consumer_and_at_once() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(10)).expect("consumes");
+    next(&mut consumer).nack(&Nack::new().delay(HOUR)).expect("nacks");
+    next(&mut consumer).dead_letter("no use").expect("dead-letters");
+    next(&mut consumer).release().expect("releases");
+    let mut extended = next(&mut consumer);
+    extended.extend(HOUR).expect("extends");
+    assert_eq!(counts(&queue), [1, 1, 0, 7, 1]);
+    let tx = next(&mut consumer).transaction().expect("begins");
+    tx.commit().expect("commits");
+    assert_eq!(counts(&queue), [1, 1, 0, 6, 1]);
+    consumer.close().expect("closes");
+    assert_eq!(counts(&queue), [7, 1, 0, 0, 1]);
+}
+
+#[test]
+fn a_delivery_is_settled_once_through_its_handle() {
+    let world = World::new();
+    let queue = ten(&world);
+    let direct = take(&queue, 1).remove(0);
+    direct.ack().expect("acks");
+    fails(direct.ack(), ErrorKind::Invalid, &["already"]);
+    fails(direct.nack(&Nack::new()), ErrorKind::Invalid, &["already"]);
+    let mut consumer = queue.consume(at_hand()).expect("consumes");
+    let delivery = next(&mut consumer);
+    delivery.ack().expect("is noted");
+    fails(delivery.release(), ErrorKind::Invalid, &["already"]);
+    fails(delivery.transaction().map(|_| ()), ErrorKind::Invalid, &["already"]);
+}
+
+#[test]
+fn an_acknowledgement_that_came_too_late_comes_out_and_consuming_goes_on() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(1)).expect("consumes");
+    let first = next(&mut consumer);
+    let id = first.id();
+    // The lease ends and another one takes the message, in pieces.
+    world.clock.advance(HOUR);
+    let stolen = take(&queue, 1);
+    assert_eq!(stolen[0].id(), id);
+    let mut lost = Vec::new();
+    if let Err(error) = first.ack().and_then(|()| consumer.flush()) {
+        lost.push(error);
+    }
+    let mut seen = Vec::new();
+    for delivery in consumer.by_ref() {
+        match delivery {
+            Ok(delivery) => {
+                seen.push(body(&delivery));
+                delivery.ack().expect("is noted");
+            }
+            Err(error) => lost.push(error),
+        }
+    }
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert_eq!(lost[0].kind(), ErrorKind::LeaseLost);
+    assert!(lost[0].message().contains(&id.to_string()));
+    seen.sort();
+    assert_eq!(seen, (1..10).map(|n| n.to_string()).collect::<Vec<_>>());
+    stolen[0].ack().expect("the other one's is the current delivery");
+    consumer.close().expect("closes");
+    assert_eq!(counts(&queue), [0; 5]);
+}
+
+#[test]
+fn leases_are_extended_while_a_handler_works() {
+    let store = Store::open(IN_MEMORY).expect("opens");
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+    send_all(&queue, &["a", "b"]);
+    let lease = Duration::from_millis(600);
+    let mut consumer = queue.consume(at_hand().lease(lease)).expect("consumes");
+    let working = next(&mut consumer);
+    let since = Instant::now();
+    while since.elapsed() < lease * 4 {
+        assert!(queue.receive(Duration::from_millis(50)).expect("receives").is_none(), "both are still ours");
+    }
+    working.ack().expect("is noted");
+    next(&mut consumer).ack().expect("is noted");
+    consumer.close().expect("no lease was lost");
+    assert_eq!(counts(&queue), [0; 5]);
+}
+
+#[test]
+fn a_stop_handle_ends_a_consumer_that_waits() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
+    let stop = consumer.stop_handle();
+    let waiting = std::thread::spawn(move || consumer.count());
+    stop.stop();
+    assert_eq!(waiting.join().expect("the consumer ends"), 0);
+}
+
+#[test]
+fn a_stopped_consumer_hands_out_nothing_more_and_gives_the_rest_back() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
+    let stop = consumer.stop_handle();
+    let first = consumer.next().expect("a message").expect("a delivery");
+    stop.stop();
+    assert!(consumer.is_stopped() && consumer.next().is_none());
+    first.ack().expect("what was handed out may still be settled");
+    drop(consumer);
+    assert_eq!(counts(&queue), [9, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_consumer_wakes_for_what_is_sent_while_it_waits() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let mut consumer = queue.consume(ConsumeOptions::new().wait(MINUTE)).expect("consumes");
+    let waiting = std::thread::spawn(move || body(&consumer.next().expect("a message").expect("a delivery")));
+    send_all(&queue, &["x"]);
+    assert_eq!(waiting.join().expect("the consumer lives"), "x");
+}
+
+#[test]
+fn closing_the_store_ends_a_consumer_that_waits() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let mut consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
+    let waiting = std::thread::spawn(move || consumer.next().map(|delivery| delivery.map(|_| ())));
+    world.store.close().expect("closes");
+    let outcome = waiting.join().expect("the consumer lives").expect("an error");
+    fails(outcome, ErrorKind::Closed, &[]);
+}
+
+#[test]
+fn two_consumers_share_the_work_and_nothing_comes_twice() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    queue.send_many((0..500).map(|n| format!("{n:03}"))).expect("sends");
+    let work = |queue: Queue| {
+        move || {
+            let consumer = queue.consume(at_hand().batch(20)).expect("consumes");
+            let mut seen = Vec::new();
+            for delivery in consumer {
+                let delivery = delivery.expect("a delivery");
+                seen.push(body(&delivery));
+                delivery.ack().expect("is noted");
+            }
+            seen
+        }
+    };
+    let threads = [std::thread::spawn(work(queue.clone())), std::thread::spawn(work(queue.clone()))];
+    let mut seen: Vec<String> = threads.into_iter().flat_map(|thread| thread.join().expect("lives")).collect();
+    seen.sort();
+    assert_eq!(seen, (0..500).map(|n| format!("{n:03}")).collect::<Vec<_>>());
+    assert_eq!(counts(&queue), [0; 5]);
+}
+
+#[test]
+fn at_most_once_a_consumer_that_ends_loses_what_it_had_fetched_and_repeats_nothing() {
+    let world = World::new();
+    let queue = world.store.queue("q", Semantics::AtMostOnce).expect("opens");
+    queue.send_many((0..10).map(|n| n.to_string())).expect("sends");
+    let mut consumer = queue.consume(at_hand().batch(4)).expect("consumes");
+    let first = next(&mut consumer);
+    fails(first.nack(&Nack::new()), ErrorKind::Invalid, &["at-most-once"]);
+    drop(consumer);
+    assert_eq!(taken(&queue, 10), ["4", "5", "6", "7", "8", "9"]);
+    assert_eq!(counts(&queue), [0; 5]);
+}
+
+#[test]
+fn a_panic_in_a_handler_gives_its_message_back_as_failed() {
+    let world = World::new();
+    let queue = ten(&world);
+    let handler = std::panic::AssertUnwindSafe(|| {
+        for delivery in queue.consume(at_hand()).expect("consumes") {
+            let delivery = delivery.expect("a delivery");
+            if body(&delivery) == "3" {
+                std::panic::resume_unwind(Box::new("the handler fails"));
+            }
+            delivery.ack().expect("is noted");
+        }
+    });
+    std::panic::catch_unwind(handler).expect_err("the handler panicked");
+    assert_eq!(counts(&queue), [7, 0, 0, 0, 0]);
+    let mut again = take(&queue, 10);
+    again.sort_by_key(Delivery::id);
+    assert_eq!(bodies(&again)[0], "3");
+    assert_eq!((again[0].attempt(), again[1].attempt()), (2, 1));
+    queue.ack(&receipts(&again)).expect("acks");
+    send_all(&queue, &["x"]);
+    take_one(&queue).ack().expect("acks");
+}
