@@ -79,12 +79,20 @@ impl Plan {
         self.dir.join(name)
     }
 
-    /// Empties the work folder: the next measurement starts on fresh files.
-    pub(crate) fn clear(&self) -> Outcome<()> {
+    /// Removes a database and its companions.
+    pub(crate) fn remove(&self, name: &str) -> Outcome<()> {
         for entry in std::fs::read_dir(&self.dir)? {
-            std::fs::remove_file(entry?.path())?;
+            let path = entry?.path();
+            if path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)) {
+                std::fs::remove_file(path)?;
+            }
         }
         Ok(())
+    }
+
+    /// Empties the work folder: the next measurement starts on fresh files.
+    pub(crate) fn clear(&self) -> Outcome<()> {
+        self.remove("")
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn open(path: Option<&Path>, role: Role, patience: &Patience) -> Resu
     let settle = |sql: &str| conn.execute_batch(sql).map_err(|error| open_error(path, &error));
     let cache = if role == Role::Writer { WRITER_CACHE_KIB } else { READER_CACHE_KIB };
     settle(&format!("PRAGMA cache_size = -{cache}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = OFF;"))?;
-    if path.is_some() {
+    if let Some(file) = path {
         if conn.is_readonly(rusqlite::MAIN_DB).map_err(|error| open_error(path, &error))? {
             return Err(Error::new(
                 ErrorKind::Denied,
@@ -71,7 +71,7 @@ pub(crate) fn open(path: Option<&Path>, role: Role, patience: &Patience) -> Resu
             ));
         }
         // Before anything is changed: another application's file, or a newer one, must stay as it is.
-        schema::version(&conn)?;
+        acceptable(&conn, file)?;
         let mode: String = conn
             .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
             .map_err(|error| open_error(path, &error))?;
@@ -97,7 +97,14 @@ pub(crate) fn check_acceptable(path: &Path) -> Result<()> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|error| open_error(Some(path), &error))?;
-    schema::version(&conn).map(|_| ())
+    acceptable(&conn, path)
+}
+
+fn acceptable(conn: &Connection, path: &Path) -> Result<()> {
+    match schema::version(conn) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::new(error.kind(), format!("opening {}: {}", path.display(), error.message()))),
+    }
 }
 
 /// Waits for writers that do not take part in our own queue for the write lock, with short sleeps.
