@@ -4,6 +4,7 @@ use crate::measure::{Outcome, verify};
 
 /// The length of every body that is measured.
 pub(crate) const BODY_BYTES: usize = 100;
+const PASSES: u64 = 4;
 
 /// The body with this number: 100 bytes, the number first, the rest derived from it.
 pub(crate) fn body(number: u64) -> Vec<u8> {
@@ -27,12 +28,23 @@ pub(crate) fn batches(first: u64, count: usize, batch: usize) -> Vec<Vec<Vec<u8>
 
 /// A key that looks random, as a UUID does: each lands somewhere else in an index.
 pub(crate) fn random_key(number: u64) -> String {
-    let (high, low) = (mix(number), mix(!number));
+    uuid(mix(number), mix(!number))
+}
+
+/// The key with this number of `count` that are spread over the same range as random ones. They come in four passes, each
+/// in ascending order: an index fills with them many times faster than at random, and its pages end as unevenly full.
+pub(crate) fn spread_key(number: u64, count: u64) -> String {
+    let pass_length = count.div_ceil(PASSES);
+    let place = number % pass_length * PASSES + number / pass_length;
+    uuid(place * (u64::MAX / (pass_length * PASSES)), mix(!number))
+}
+
+fn uuid(high: u64, low: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
         high >> 32,
         high >> 16 & 0xffff,
-        high & 0xfff,
+        high >> 4 & 0xfff,
         low >> 48 & 0xfff,
         low & 0xffff_ffff_ffff
     )
@@ -121,5 +133,13 @@ mod tests {
         let keys: std::collections::BTreeSet<String> = (0..1000).map(random_key).collect();
         assert_eq!(keys.len(), 1000);
         assert!(keys.iter().all(|key| key.len() == 36));
+    }
+
+    #[test]
+    fn spread_keys_ascend_in_each_pass_and_differ() {
+        let keys: Vec<String> = (0..1001).map(|number| spread_key(number, 1001)).collect();
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 1001);
+        assert!(keys.chunks(251).all(|pass| pass.is_sorted()));
+        assert!(keys[250].starts_with("fe") || keys[250].starts_with("ff"), "{}", keys[250]);
     }
 }

@@ -280,3 +280,15 @@ fn the_store_tells_its_size() {
     assert_eq!((stats.in_doubt, stats.queues), (0, 1));
     assert_eq!(world.store.path(), world.path);
 }
+
+#[test]
+fn peek_shows_a_redriven_message_whatever_its_first_delay() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    queue.send(Message::new("x").delay(HOUR).time_to_live(SECOND)).expect("sends");
+    world.clock.advance(SECOND);
+    assert!(take(&queue, 1).is_empty());
+    assert_eq!(queue.redrive_all().expect("redrives"), 1);
+    assert_eq!(queue.peek(1).expect("peeks").len(), 1);
+    assert_eq!(taken(&queue, 1), ["x"]);
+}

@@ -121,6 +121,7 @@ fn what_is_no_database_is_refused_and_stays_as_it_is() {
     let folder = folder();
     let path = app_db(&folder);
     for content in [&b"hello, I am a text file"[..], &[0u8; 4096], &[0xff; 10_000], b"SQLite format 3\0", b"x"] {
+        println!("{} bytes, first {:?}", content.len(), &content[..1]);
         fs::write(&path, content).expect("writes");
         refused(&folder, &path, ErrorKind::Corrupt, &["app.db"]);
     }

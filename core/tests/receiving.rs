@@ -392,6 +392,26 @@ fn a_poison_message_dies_alone_when_its_handlers_process_dies() {
 }
 
 #[test]
+fn a_poison_message_dies_alone_when_its_handlers_store_closes() {
+    // As when a handler panics, and everything is dropped on the way out.
+    let world = World::new();
+    let queue = world.at_least_once_with("q", QueueOptions::new().attempts_max(5));
+    queue.send_many((0..100).map(|n| format!("m{n}"))).expect("sends");
+    for _ in 0..100 {
+        let worker = world.another();
+        let work = take(&worker.open_queue("q").expect("opens"), 100);
+        if work.is_empty() {
+            break;
+        }
+        for delivery in work.iter().take_while(|delivery| body(delivery) != "m42") {
+            delivery.ack().expect("acks");
+        }
+    }
+    assert_eq!(counts(&queue), [0, 0, 0, 0, 1]);
+    assert_eq!(queue.dead_letters(None, 1).expect("lists")[0].message.body, b"m42");
+}
+
+#[test]
 fn without_a_limit_poison_is_isolated_all_the_same() {
     let world = World::new();
     let queue = world.at_least_once_with("q", QueueOptions::new().attempts_max(None));

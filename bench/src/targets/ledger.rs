@@ -12,18 +12,29 @@ const KEYS: usize = 5_000_000;
 const BATCH: usize = 10_000;
 const TARGET: Bound = Bound::AtMost(2.0);
 
+/// What keys look like: those the ledger is filled with, given their number and how many there are, and new ones.
+struct Keys {
+    kind: &'static str,
+    old: fn(u64, u64) -> String,
+    new: fn(u64) -> String,
+}
+
+const RANDOM: Keys = Keys { kind: "random", old: load::spread_key, new: load::random_key };
+const SEQUENTIAL: Keys =
+    Keys { kind: "sequential", old: |number, _| load::sequential_key(number), new: load::sequential_key };
+
 /// With keys that look random, and with keys that follow each other.
 pub(crate) fn ledger(plan: &Plan, report: &mut Report) -> Outcome<()> {
-    for (kind, key) in [("random", load::random_key as fn(u64) -> String), ("sequential", load::sequential_key)] {
+    for Keys { kind, old, new } in [RANDOM, SEQUENTIAL] {
         let keys = plan.size(KEYS, 20_000);
-        let full = filled(plan, keys, key)?;
+        let full = filled(plan, keys, old)?;
         let empty = Ours::open(&plan.file("empty"), Semantics::ExactlyOnce)?;
         let calls = plan.size(1000, 20);
         let (mut means, mut medians) = (Pairs::default(), Pairs::default());
         for run in 0..=plan.runs {
             let first = (keys + run * calls) as u64;
             let messages =
-                || (first..).take(calls).map(|number| Message::new(load::body(number)).key(key(number))).collect();
+                || (first..).take(calls).map(|number| Message::new(load::body(number)).key(new(number))).collect();
             let (to_full, to_empty): (Vec<Message>, Vec<Message>) = (messages(), messages());
             let (mut to_full, mut to_empty) = (to_full.into_iter(), to_empty.into_iter());
             let pairs = alternate_calls(
@@ -39,7 +50,7 @@ pub(crate) fn ledger(plan: &Plan, report: &mut Report) -> Outcome<()> {
         for ours in [&full, &empty] {
             ours.verify_ready(calls * (plan.runs + 1))?;
         }
-        verify_remembered(&full, keys, key)?;
+        verify_remembered(&full, keys, old)?;
         let what = format!("send with a {kind} key, time with {keys} keys in the ledger beside none");
         report.add(Row::new(format!("{what}, mean of a run"), Unit::Ratio, means.ratios(), TARGET).sides(
             Unit::Micros,
@@ -60,11 +71,11 @@ pub(crate) fn ledger(plan: &Plan, report: &mut Report) -> Outcome<()> {
 }
 
 /// A store whose queue was sent `keys` messages, all of them drained.
-fn filled(plan: &Plan, keys: usize, key: fn(u64) -> String) -> Outcome<Ours> {
+fn filled(plan: &Plan, keys: usize, key: fn(u64, u64) -> String) -> Outcome<Ours> {
     let ours = Ours::open(&plan.file("full"), Semantics::ExactlyOnce)?;
     for first in (0..keys).step_by(BATCH) {
         let numbers = first..keys.min(first + BATCH);
-        ours.send(numbers.map(|number| filler(number as u64, key)).collect())?;
+        ours.send(numbers.map(|number| filler(number, keys, key)).collect())?;
         if first % (keys / 10).next_multiple_of(BATCH) == 0 {
             eprintln!("  {first} of {keys} keys …");
         }
@@ -85,15 +96,15 @@ fn filled(plan: &Plan, keys: usize, key: fn(u64) -> String) -> Outcome<Ours> {
     Ok(ours)
 }
 
-fn filler(number: u64, key: fn(u64) -> String) -> Message {
-    Message::new(number.to_le_bytes()).key(key(number))
+fn filler(number: usize, keys: usize, key: fn(u64, u64) -> String) -> Message {
+    Message::new(number.to_le_bytes()).key(key(number as u64, keys as u64))
 }
 
 /// The ledger must really hold the keys: a sample of them, sent again, are duplicates.
-fn verify_remembered(ours: &Ours, keys: usize, key: fn(u64) -> String) -> Outcome<()> {
+fn verify_remembered(ours: &Ours, keys: usize, key: fn(u64, u64) -> String) -> Outcome<()> {
     for number in (0..keys).step_by(keys / 100) {
-        let again = ours.queue.send(filler(number as u64, key))?;
-        verify(again.duplicate, || format!("key {} was forgotten", key(number as u64)))?;
+        let again = ours.queue.send(filler(number, keys, key))?;
+        verify(again.duplicate, || format!("key {} was forgotten", key(number as u64, keys as u64)))?;
     }
     Ok(())
 }

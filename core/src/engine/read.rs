@@ -199,19 +199,20 @@ pub(crate) fn peek(
         let mut seen: Vec<Seen> = Vec::new();
         for place in places(conn, subscription)? {
             for due in pending::due(conn, subscription.0, place.lane, now.get(), PEEK_INTERVALS)? {
-                offered(conn, due.span, (place.priority, due.attempt, now), max, &mut seen)?;
+                offered(conn, due.span, (place.priority, Some(due.attempt), now), max, &mut seen)?;
             }
-            offered(conn, Interval::new(place.cursor, place.next), (place.priority, 0, now), max, &mut seen)?;
+            offered(conn, Interval::new(place.cursor, place.next), (place.priority, None, now), max, &mut seen)?;
         }
         Ok(seen)
     })
 }
 
-/// Adds the messages of a span that would be offered now, until there are `max`.
+/// Adds the messages of a span that would be offered now, until there are `max`. Those of an interval, which has an
+/// attempt, are due with it, whatever delay they were sent with.
 fn offered(
     conn: &Connection,
     span: Interval,
-    (priority, attempt, now): (u8, u32, Millis),
+    (priority, attempt, now): (u8, Option<u32>, Millis),
     max: usize,
     seen: &mut Vec<Seen>,
 ) -> rusqlite::Result<()> {
@@ -220,7 +221,7 @@ fn offered(
     while seen.len() < max
         && let Some(row) = found.next()?
     {
-        let due = row.get::<_, Option<i64>>(2)?.is_none_or(|at| at <= now.get());
+        let due = attempt.is_some() || row.get::<_, Option<i64>>(2)?.is_none_or(|at| at <= now.get());
         let live = row.get::<_, Option<i64>>(3)?.is_none_or(|at| at > now.get());
         if due && live {
             seen.push(Seen {
@@ -231,7 +232,7 @@ fn offered(
                 headers: row.get(6)?,
                 body: row.get(7)?,
                 priority,
-                attempt,
+                attempt: attempt.unwrap_or(0),
             });
         }
     }

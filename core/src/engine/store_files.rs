@@ -10,6 +10,8 @@ use crate::sys::files;
 use crate::sys::side::SideFile;
 use crate::sys::space;
 
+/// The shortest page that SQLite has.
+const PAGE_BYTES_LEAST: u64 = 512;
 /// What follows the database's name in the side file's.
 pub(crate) const SIDE_SUFFIX: &str = "-onceward";
 
@@ -105,6 +107,13 @@ fn check_place(path: &Path, create: bool, allow_remote: bool) -> Result<()> {
         }
         Ok(found) if !found.is_file() => {
             return Err(Error::invalid(format!("{} is not a regular file", path.display())));
+        }
+        // SQLite takes a file that is shorter than its shortest page for an empty database, and would write over it.
+        Ok(found) if (1..PAGE_BYTES_LEAST).contains(&found.len()) => {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{} is no database: it has {} bytes", path.display(), found.len()),
+            ));
         }
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
