@@ -139,7 +139,7 @@ mod tests {
     fn spread_keys_ascend_in_each_pass_and_differ() {
         let keys: Vec<String> = (0..1001).map(|number| spread_key(number, 1001)).collect();
         assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), 1001);
-        assert!(keys.chunks(251).all(|pass| pass.is_sorted()));
+        assert!(keys.chunks(251).all(<[String]>::is_sorted));
         assert!(keys[250].starts_with("fe") || keys[250].starts_with("ff"), "{}", keys[250]);
     }
 }
