@@ -23,7 +23,6 @@ enum Place {
 
 /// Takes a message that is not in flight away from every subscription. Returns whether there was something to take.
 pub(crate) fn cancel(cx: &mut Context<'_>, queue: QueueId, message: MessageId) -> Outcome<bool> {
-    cx.flush_lanes()?;
     check_queue(cx, queue, message)?;
     let id = message.stored();
     if cx.row(sql::MESSAGE_EXISTS, [id], |_| Ok(()))?.is_none() {
@@ -54,7 +53,7 @@ pub(crate) fn cancel(cx: &mut Context<'_>, queue: QueueId, message: MessageId) -
             Place::Done => {}
         }
     }
-    cx.run(sql::MESSAGES_DELETE, (id, id + 1))?;
+    cx.delete_messages(Interval::one(id))?;
     cx.commit.needs_sync = true;
     Ok(true)
 }
@@ -82,7 +81,6 @@ fn place(cx: &Context<'_>, subscription: SubscriptionId, message: MessageId) -> 
 /// Takes away everything that is ready, delayed or blocked, for every subscription. What is in flight or dead stays.
 /// Returns how many deliveries that were still to come will not.
 pub(crate) fn purge(cx: &mut Context<'_>, queue: QueueId) -> Outcome<u64> {
-    cx.flush_lanes()?;
     cx.queue(queue)?;
     let lanes: Vec<(i64, i64)> = cx.rows(sql::LANES_OF_QUEUE, [queue.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut purged = 0;
@@ -129,7 +127,6 @@ fn purge_lane(cx: &mut Context<'_>, subscription: SubscriptionId, lane: i64, lan
 
 /// Clears a bounded piece of what purges and ended subscriptions left behind. Returns whether there is more.
 pub(crate) fn clear_trash(cx: &mut Context<'_>) -> Outcome<bool> {
-    cx.flush_lanes()?;
     let first =
         cx.row(sql::TRASH_FIRST, [], |row| Ok((Interval::new(row.get(0)?, row.get(1)?), QueueId(row.get(2)?))))?;
     let Some((trash, queue)) = first else { return Ok(false) };

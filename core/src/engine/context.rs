@@ -9,6 +9,7 @@ use crate::engine::sql;
 use crate::error::Error;
 use crate::limits::LANES_MAX;
 use crate::rules::backoff::Backoff;
+use crate::rules::interval::Interval;
 use crate::semantics::Semantics;
 use crate::types::{MessageId, Millis};
 
@@ -93,7 +94,6 @@ struct LaneTail {
     priority: u8,
     lane: i64,
     next: i64,
-    dirty: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -213,13 +213,12 @@ impl<'a> Context<'a> {
         Ok(terms.ok_or_else(|| Error::not_found("the subscription no longer exists"))?)
     }
 
-    /// The next id of a priority of a queue. Lanes are written back once per commit, by [`Context::flush_lanes`].
+    /// The next id of a priority of a queue: past the last message of the lane, and past every one there ever was.
     pub(crate) fn next_id(&mut self, queue: QueueId, priority: u8) -> Outcome<i64> {
         let index = self.lane_tail(queue, priority)?;
         let tail = &mut self.commit.lanes[index];
         let id = tail.next;
         tail.next += 1;
-        tail.dirty = true;
         Ok(id)
     }
 
@@ -253,7 +252,7 @@ impl<'a> Context<'a> {
         }
         let row = self.row(sql::LANE_TAIL, (queue.0, priority), |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(row.map(|(lane, next)| {
-            self.commit.lanes.push(LaneTail { queue, priority, lane, next, dirty: false });
+            self.commit.lanes.push(LaneTail { queue, priority, lane, next });
             self.commit.lanes.len() - 1
         }))
     }
@@ -264,7 +263,6 @@ impl<'a> Context<'a> {
             if tail.next < lane_end(tail.lane) {
                 return Ok(index);
             }
-            self.flush_lanes()?;
             self.commit.lanes.remove(index);
         }
         let last: i64 = self.row(sql::LANE_LAST, [], |row| row.get(0))?.unwrap_or(0);
@@ -274,7 +272,7 @@ impl<'a> Context<'a> {
         for subscription in self.rows(sql::SUBSCRIPTION_IDS, [queue.0], |row| row.get::<_, i64>(0))? {
             self.insert_cursor(SubscriptionId(subscription), lane, next, 0)?;
         }
-        self.commit.lanes.push(LaneTail { queue, priority, lane, next, dirty: false });
+        self.commit.lanes.push(LaneTail { queue, priority, lane, next });
         Ok(self.commit.lanes.len() - 1)
     }
 
@@ -286,15 +284,10 @@ impl<'a> Context<'a> {
         Ok(())
     }
 
-    /// Writes the lanes' next ids back. Needed before anything else reads them, and before the commit.
-    pub(crate) fn flush_lanes(&mut self) -> Outcome<()> {
-        for index in 0..self.commit.lanes.len() {
-            if self.commit.lanes[index].dirty {
-                let (lane, next) = (self.commit.lanes[index].lane, self.commit.lanes[index].next);
-                self.run(sql::LANE_NEXT_SET, (lane, next))?;
-                self.commit.lanes[index].dirty = false;
-            }
-        }
+    /// Deletes a lane's messages. The lane remembers where it ended when the last of them goes, so that no id comes twice.
+    pub(crate) fn delete_messages(&self, run: Interval) -> Outcome<()> {
+        self.run(sql::MESSAGES_DELETE, (run.lo, run.hi))?;
+        self.run(sql::LANE_NEXT_RAISE, (lane_of(run.lo), run.hi))?;
         Ok(())
     }
 

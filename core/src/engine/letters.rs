@@ -17,7 +17,6 @@ pub(crate) fn redrive(
     subscription: SubscriptionId,
     letters: &Letters,
 ) -> Outcome<Vec<MessageId>> {
-    cx.flush_lanes()?;
     let terms = cx.terms(subscription)?;
     let dead = dead(cx, &terms, letters)?;
     for id in &dead {
@@ -34,7 +33,6 @@ pub(crate) fn redrive(
 
 /// Throws dead letters away. Returns which.
 pub(crate) fn purge(cx: &mut Context<'_>, subscription: SubscriptionId, letters: &Letters) -> Outcome<Vec<MessageId>> {
-    cx.flush_lanes()?;
     let terms = cx.terms(subscription)?;
     let dead = dead(cx, &terms, letters)?;
     let all = clear::subscriptions(cx, terms.queue)?;

@@ -100,7 +100,6 @@ fn insert_subscription(cx: &mut Context<'_>, queue: QueueId, name: &str) -> Outc
 
 /// The subscription of this name, created where it is missing.
 pub(crate) fn subscribe(cx: &mut Context<'_>, queue: QueueId, name: &str, start: Start) -> Outcome<SubscriptionId> {
-    cx.flush_lanes()?;
     if let Some(id) = cx.row(sql::SUBSCRIPTION_BY_NAME, (queue.0, name), |row| row.get(0))? {
         return Ok(SubscriptionId(id));
     }
@@ -132,7 +131,6 @@ pub(crate) fn subscribe(cx: &mut Context<'_>, queue: QueueId, name: &str, start:
 
 /// Ends a subscription: what it had not finished is finished for it.
 pub(crate) fn unsubscribe(cx: &mut Context<'_>, queue: QueueId, name: &str) -> Outcome<()> {
-    cx.flush_lanes()?;
     let row = cx.queue(queue)?;
     let id: i64 = cx
         .row(sql::SUBSCRIPTION_BY_NAME, (queue.0, name), |row| row.get(0))?

@@ -145,8 +145,7 @@ pub(crate) fn finish(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Outc
         order::finished(cx, terms, run)?;
     }
     if terms.subscriptions <= 1 {
-        cx.run(sql::MESSAGES_DELETE, (run.lo, run.hi))?;
-        return Ok(());
+        return cx.delete_messages(run);
     }
     let others: Vec<SubscriptionId> = cx
         .rows(sql::SUBSCRIPTION_IDS, [terms.queue.0], |row| row.get(0))?
@@ -170,7 +169,7 @@ pub(crate) fn delete_unneeded(cx: &Context<'_>, subscriptions: &[SubscriptionId]
         needed.extend(interval::runs(dead));
     }
     for rest in interval::subtract(run, needed) {
-        cx.run(sql::MESSAGES_DELETE, (rest.lo, rest.hi))?;
+        cx.delete_messages(rest)?;
     }
     Ok(())
 }

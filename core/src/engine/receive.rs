@@ -31,7 +31,6 @@ pub(crate) const REASON_EXPIRED: &str = "expired: the time to live ran out";
 pub(crate) const REASON_HOLDER_LOST: &str = "attempts exhausted: its holder died or let the lease expire";
 
 pub(crate) fn receive(cx: &mut Context<'_>, receive: &Receive) -> Outcome<Received> {
-    cx.flush_lanes()?;
     let terms = cx.terms(receive.subscription)?;
     let mut lost = Vec::new();
     if !receive.folded.is_empty() {

@@ -74,7 +74,6 @@ fn wake_holders_queues(cx: &mut Context<'_>, instance: i64) -> Outcome<()> {
 
 /// Dead-letters expired messages (at-most-once: drops them), from `after` on. Returns where to go on.
 pub(crate) fn expire(cx: &mut Context<'_>, after: (i64, i64)) -> Outcome<Option<(i64, i64)>> {
-    cx.flush_lanes()?;
     let expired: Vec<(i64, i64)> =
         cx.rows(sql::MESSAGES_EXPIRED, (cx.now.get(), after.0, after.1, SWEEP_ROWS), |row| {
             Ok((row.get(0)?, row.get(1)?))

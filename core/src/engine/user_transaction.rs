@@ -135,8 +135,7 @@ impl Engine {
             let parts = (&*self.random, &*self.liveness);
             let mut cx = Context::new(&writer.conn, self.clock.now(), parts, writer.instance, &writer.settled);
             cx.commit = std::mem::take(commit);
-            // The application's statements may come between this and the commit: nothing is left unwritten.
-            let reply = execute(&mut cx, operation).and_then(|reply| cx.flush_lanes().map(|()| reply));
+            let reply = execute(&mut cx, operation);
             *commit = cx.commit;
             reply.map_err(|fault| match fault {
                 Fault::Refused(error) => error,

@@ -163,11 +163,6 @@ impl Writer {
                 Err(Fault::Failed(error)) => return Err(error),
             }
         }
-        match cx.flush_lanes() {
-            Ok(()) => {}
-            Err(Fault::Failed(error)) => return Err(error),
-            Err(Fault::Refused(error)) => unreachable!("invariant: writing lanes back refuses nothing: {error}"),
-        }
         let instance = cx.instance;
         committed.commit = cx.commit;
         self.instance = instance;

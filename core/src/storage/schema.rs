@@ -41,7 +41,8 @@ CREATE TABLE onceward_queue(
   created_at INTEGER NOT NULL
 ) STRICT;
 
--- A lane is one priority of one queue, or the continuation of a full one. `next` is the id the next message gets.
+-- A lane is one priority of one queue, or the continuation of a full one. The next message gets the id after its last
+-- message's, but at least `next`, which is raised when the last message goes: a send writes no row here.
 CREATE TABLE onceward_lane(
   id INTEGER PRIMARY KEY CONSTRAINT lane_in_range CHECK (id BETWEEN 1 AND 32767),
   queue INTEGER NOT NULL,
