@@ -456,7 +456,7 @@ fn open_writer(
     conn.authorizer(Some(move |context: AuthContext<'_>| authorizer.check(&context)))
         .map_err(|error| storage_error("guarding the tables", &error))?;
     let opened = match &files.path {
-        Some(path) => Some(StoreFiles::opened(path)?),
+        Some(path) => Some(StoreFiles::opened(path, options.allow_remote_file_system)?),
         None => None,
     };
     Ok(Writer::new(conn, opened, Arc::clone(frames), guard, options.wal_bytes_max))

@@ -33,7 +33,9 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
     }
     let mut sent: Vec<Sent> = Vec::with_capacity(messages.len());
     let mut added = 0;
-    let mut into = Tables { log: cx.statement(sql::MESSAGE_INSERT)?, ledger: cx.statement(sql::LEDGER_PUT)? };
+    let keyed = messages.iter().any(|prepared| prepared.message.key.is_some());
+    let ledger = if keyed { Some(cx.statement(sql::LEDGER_PUT)?) } else { None };
+    let mut into = Tables { log: cx.statement(sql::MESSAGE_INSERT)?, ledger };
     for (prepared, planned) in messages.iter().zip(plan) {
         sent.push(match planned {
             Planned::Known(id) => Sent { id: MessageId::from_stored(id), duplicate: true },
@@ -55,7 +57,7 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
 
 fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Vec<Planned>> {
     let mut earlier: HashMap<&str, usize> = HashMap::new();
-    let mut ledger = cx.statement(sql::LEDGER_GET)?;
+    let mut ledger = None;
     let mut plan = Vec::with_capacity(messages.len());
     for (index, prepared) in messages.iter().enumerate() {
         let Some((key, fingerprint)) = prepared.message.key.as_deref().zip(prepared.fingerprint.as_ref()) else {
@@ -81,6 +83,10 @@ fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Ve
             }
             earlier.insert(key, index);
         }
+        let ledger = match &mut ledger {
+            Some(ledger) => ledger,
+            none => none.insert(cx.statement(sql::LEDGER_GET)?),
+        };
         let remembered = ledger
             .query_row((queue.id.0, key), |row| {
                 Ok(Remembered { message: row.get(0)?, fingerprint: row.get(1)?, expires_at: row.get(2)? })
@@ -120,7 +126,8 @@ fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared], pla
 /// The statements of one send, looked up once.
 struct Tables<'a> {
     log: CachedStatement<'a>,
-    ledger: CachedStatement<'a>,
+    /// Where a message has a key.
+    ledger: Option<CachedStatement<'a>>,
 }
 
 fn insert(cx: &mut Context<'_>, into: &mut Tables<'_>, queue: &QueueRow, prepared: &Prepared) -> Outcome<MessageId> {
@@ -143,9 +150,9 @@ fn insert(cx: &mut Context<'_>, into: &mut Tables<'_>, queue: &QueueRow, prepare
         prepared.headers.as_deref(),
         message.body.as_slice(),
     ))?;
-    if let (Some(key), Some(fingerprint)) = (&message.key, &prepared.fingerprint) {
+    if let (Some(key), Some(fingerprint), Some(ledger)) = (&message.key, &prepared.fingerprint, &mut into.ledger) {
         let forget_at = queue.window_ms.map(|window| cx.now.get().saturating_add(window));
-        into.ledger.execute((queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
+        ledger.execute((queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
     }
     Ok(MessageId::from_stored(id))
 }

@@ -21,25 +21,72 @@ const FRAME_BYTES: u64 = PAGE_BYTES + 24;
 const SHM_STEP_BYTES: u64 = 32 << 10;
 const SHM_STEP_FRAMES: u64 = 4096;
 
-/// Reserves what a commit that adds `bytes` may need. `frames` are in the log already.
-pub(crate) fn reserve(conn: &Connection, opened: &Opened, bytes: u64, frames: u64) -> Result<(), Error> {
-    // Every page of the added bytes goes to the log once, and pages above it in the trees a few times.
-    let wal = frames * FRAME_BYTES + 2 * bytes + WAL_RESERVE_BYTES;
-    reserve_in(&opened.wal, wal)?;
-    let shm_frames = opened.wal.file.allocated().unwrap_or(wal).max(wal) / FRAME_BYTES;
-    reserve_in(&opened.shared_memory, (shm_frames / SHM_STEP_FRAMES + 1) * SHM_STEP_BYTES)?;
-    // Every page past the file's end is in the log: no need to ask how many there are.
-    let length = opened.database.file.len().unwrap_or(0);
-    let database = length + frames * PAGE_BYTES + bytes + bytes / 4 + DATABASE_RESERVE_BYTES;
-    match reserve_in(&opened.database, database) {
-        // What was deleted leaves free pages inside the file: they are room too.
-        Err(_) if pragma(conn, sql::FREELIST_COUNT) * PAGE_BYTES > bytes + bytes / 4 + DATABASE_RESERVE_BYTES => Ok(()),
-        Err(_) => {
-            let pages = pragma(conn, sql::PAGE_COUNT);
-            reserve_in(&opened.database, pages * PAGE_BYTES + bytes + bytes / 4 + DATABASE_RESERVE_BYTES)
-        }
-        Ok(()) => Ok(()),
+/// What was last known to be reserved. The log's own status is asked for seldom: once its times were looked at, Linux
+/// (6.13 and later) writes its next change to the file system's journal, and the sync takes longer.
+#[derive(Debug, Default)]
+pub(crate) struct Reserved {
+    /// Frames in the log when it was looked at.
+    frames: u64,
+    wal: u64,
+    database_len: u64,
+    database: u64,
+}
+
+/// Frames after which the files are looked at again, should others have cut them.
+const LOOK_AFTER_FRAMES: u64 = 64;
+
+impl Reserved {
+    fn holds(&self, bytes: u64, frames: u64) -> bool {
+        // Fewer frames than before: the log has been started over, and may have been cut.
+        (self.frames..self.frames + LOOK_AFTER_FRAMES).contains(&frames)
+            && wal_need(bytes, frames) <= self.wal
+            && database_need(self.database_len, bytes, frames) <= self.database
     }
+}
+
+/// Every page of the added bytes goes to the log once, and pages above it in the trees a few times.
+fn wal_need(bytes: u64, frames: u64) -> u64 {
+    frames * FRAME_BYTES + 2 * bytes + WAL_RESERVE_BYTES
+}
+
+/// Every page past the file's end is in the log: no need to ask how many there are.
+fn database_need(len: u64, bytes: u64, frames: u64) -> u64 {
+    len + frames * PAGE_BYTES + bytes + bytes / 4 + DATABASE_RESERVE_BYTES
+}
+
+/// Reserves what a commit that adds `bytes` may need. `frames` are in the log already.
+pub(crate) fn reserve(
+    conn: &Connection,
+    opened: &Opened,
+    reserved: &mut Reserved,
+    bytes: u64,
+    frames: u64,
+) -> Result<(), Error> {
+    if reserved.holds(bytes, frames) {
+        return Ok(());
+    }
+    *reserved = Reserved::default();
+    // With the frames to come until the files are looked at again.
+    let ahead = frames + LOOK_AFTER_FRAMES;
+    let wal = wal_need(bytes, ahead);
+    reserve_in(&opened.wal, wal).or_else(|_| reserve_in(&opened.wal, wal_need(bytes, frames)))?;
+    let wal = opened.wal.file.allocated().unwrap_or(0);
+    let shm_frames = wal.max(wal_need(bytes, frames)) / FRAME_BYTES;
+    reserve_in(&opened.shared_memory, (shm_frames / SHM_STEP_FRAMES + 1) * SHM_STEP_BYTES)?;
+    let length = opened.database.file.len().unwrap_or(0);
+    if reserve_in(&opened.database, database_need(length, bytes, ahead)).is_ok()
+        || reserve_in(&opened.database, database_need(length, bytes, frames)).is_ok()
+    {
+        let (database_len, database) = opened.database.file.len_and_allocated().unwrap_or((length, 0));
+        *reserved = Reserved { frames, wal, database_len, database };
+        return Ok(());
+    }
+    // What was deleted leaves free pages inside the file: they are room too.
+    let room = bytes + bytes / 4 + DATABASE_RESERVE_BYTES;
+    if pragma(conn, sql::FREELIST_COUNT) * PAGE_BYTES > room {
+        return Ok(());
+    }
+    reserve_in(&opened.database, pragma(conn, sql::PAGE_COUNT) * PAGE_BYTES + room)
 }
 
 fn reserve_in(file: &OpenedFile, bytes: u64) -> Result<(), Error> {

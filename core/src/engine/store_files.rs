@@ -1,12 +1,13 @@
 //! The files of one open store: the database, its log, its shared memory, and the side file.
 
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Liveness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::connection;
-use crate::sys::files;
+use crate::sys::files::{self, FolderState};
 use crate::sys::side::SideFile;
 use crate::sys::space;
 
@@ -28,6 +29,11 @@ pub(crate) struct Opened {
     /// Shared with the sync stage, which works outside the write lock.
     pub(crate) wal: Arc<OpenedFile>,
     pub(crate) shared_memory: OpenedFile,
+    /// The folder of all of them, and its state when each was last seen at its path.
+    folder: CString,
+    seen: Mutex<Option<FolderState>>,
+    /// Whether other hosts may change the folder, by their own clocks.
+    remote: bool,
 }
 
 /// A file that SQLite holds open, and its path.
@@ -60,7 +66,10 @@ impl StoreFiles {
     }
 
     /// The files that SQLite opened for `path`.
-    pub(crate) fn opened(path: &Path) -> Result<Opened> {
+    pub(crate) fn opened(path: &Path, remote: bool) -> Result<Opened> {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let folder = CString::new(folder.as_os_str().as_encoded_bytes())
+            .map_err(|_| Error::invalid(format!("the path {} holds a zero byte", path.display())))?;
         let opened = |path: PathBuf| match files::opened(&path) {
             Ok(file) => Ok(OpenedFile { path, file }),
             Err(error) => Err(io_error("looking up", &path, error)),
@@ -69,13 +78,35 @@ impl StoreFiles {
             database: opened(path.to_owned())?,
             wal: Arc::new(opened(with_suffix(path, "-wal"))?),
             shared_memory: opened(with_suffix(path, "-shm"))?,
+            folder,
+            seen: Mutex::new(None),
+            remote,
         })
     }
 }
 
 impl Opened {
     /// Whether the files that were opened are still the ones at their paths.
+    ///
+    /// Asked after every commit, so it looks at the files only when the folder has changed. Not only because one look is
+    /// cheaper than four: once the times of a file were asked for, Linux (6.13 and later) writes the next change of it to
+    /// the file system's journal, and a sync of the log took 50 to 75 µs longer.
     pub(crate) fn still_attached(&self, side: &SideFile) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before the files: what changes while we look at them shows next time.
+        let folder = FolderState::of(&self.folder);
+        if folder.is_some() && *seen == folder {
+            return true;
+        }
+        *seen = folder.filter(|folder| folder.is_settled() && !self.remote);
+        let attached = self.are_at_their_paths(side);
+        if !attached {
+            *seen = None;
+        }
+        attached
+    }
+
+    fn are_at_their_paths(&self, side: &SideFile) -> bool {
         self.database.file.still_at_path()
             && self.wal.file.still_at_path()
             && self.shared_memory.file.still_at_path()

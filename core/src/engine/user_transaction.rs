@@ -64,8 +64,8 @@ impl Engine {
     }
 
     fn begin_on_writer(&self) -> Result<Number> {
-        let writer = self.writer();
-        let writer = writer.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))?;
+        let mut writer = self.writer();
+        let writer = writer.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))?;
         // The turn among the processes ends here: SQLite's own lock holds from the begin on.
         let turn = self.side().write_lock(self.patience.get()).map_err(|error| {
             Error::with_source(ErrorKind::Storage, format!("taking the write lock: {error}"), error)

@@ -40,6 +40,8 @@ pub(crate) struct Writer {
     pub(crate) wal_bytes_max: u64,
     pub(crate) durable: Durable,
     pub(crate) tokens: DurableTokens,
+    /// What is known to be reserved on the disk.
+    reserved: space::Reserved,
     /// Frames at which the log is next tried to be started over.
     checkpoint_at: u64,
 }
@@ -78,6 +80,7 @@ impl Writer {
             wal_bytes_max,
             durable: Durable::default(),
             tokens: DurableTokens::default(),
+            reserved: space::Reserved::default(),
             checkpoint_at: CHECKPOINT_FRAMES,
         }
     }
@@ -170,7 +173,7 @@ impl Writer {
     }
 
     /// Makes sure that a commit that adds `bytes` finds room, without touching what is kept back for settling.
-    pub(crate) fn make_room(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn make_room(&mut self, bytes: u64) -> Result<()> {
         let Some(opened) = &self.opened else { return Ok(()) };
         let frames = self.frames.load(Ordering::Relaxed);
         if frames * 4096 > self.wal_bytes_max {
@@ -184,7 +187,7 @@ impl Writer {
                 ),
             ));
         }
-        space::reserve(&self.conn, opened, bytes, frames)
+        space::reserve(&self.conn, opened, &mut self.reserved, bytes, frames)
     }
 
     pub(crate) fn begin(&self) -> rusqlite::Result<()> {

@@ -120,6 +120,11 @@ impl OpenedFile {
         }
     }
 
+    /// The size, and the disk space that the file takes, in bytes.
+    pub(crate) fn len_and_allocated(&self) -> io::Result<(u64, u64)> {
+        os::fstat(self.fd).map(|status| (status.len_bytes, status.allocated_bytes))
+    }
+
     /// The size in bytes.
     pub(crate) fn len(&self) -> io::Result<u64> {
         os::fstat(self.fd).map(|status| status.len_bytes)
@@ -142,6 +147,32 @@ impl Drop for OpenedFile {
         }
     }
 }
+
+/// A folder as it was at one time: while it stays the same, no file in it was created, renamed or deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FolderState {
+    identity: Identity,
+    modified_ns: i128,
+}
+
+impl FolderState {
+    /// The folder at `path` now.
+    pub(crate) fn of(path: &CStr) -> Option<Self> {
+        os::stat(path, true)
+            .ok()
+            .map(|status| FolderState { identity: status.identity, modified_ns: status.modified_ns })
+    }
+
+    /// Whether every later change must show: the kernel's clock has moved on since the last one. Its ticks are at most
+    /// 10 ms long.
+    pub(crate) fn is_settled(&self) -> bool {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.is_ok_and(|now| now.as_nanos().cast_signed() > self.modified_ns + SETTLES_IN_NS)
+    }
+}
+
+/// Many ticks.
+const SETTLES_IN_NS: i128 = 1_000_000_000;
 
 fn install_once() -> io::Result<()> {
     // SAFETY: may be called at any time from any thread.

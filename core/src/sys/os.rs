@@ -23,6 +23,7 @@ pub(super) struct Status {
     pub(super) is_regular: bool,
     pub(super) len_bytes: u64,
     pub(super) allocated_bytes: u64,
+    pub(super) modified_ns: i128,
 }
 
 /// How a range is locked. The owner is the open file description, not the process.
@@ -153,6 +154,7 @@ impl From<&libc::stat> for Status {
             is_regular: raw.st_mode & libc::S_IFMT == libc::S_IFREG,
             len_bytes: raw.st_size as u64,
             allocated_bytes: raw.st_blocks as u64 * 512,
+            modified_ns: i128::from(raw.st_mtime) * 1_000_000_000 + i128::from(raw.st_mtime_nsec),
         }
     }
 }
