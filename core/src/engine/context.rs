@@ -1,5 +1,7 @@
 //! What an operation works with: the open transaction, the time, and what this commit has gathered so far.
 
+use std::sync::Arc;
+
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use crate::clock::Random;
@@ -67,8 +69,26 @@ pub(crate) struct Commit {
     pub(crate) tokens: Vec<TokenUse>,
     /// The last message of each lane that is handed over.
     pub(crate) handed_over: Vec<(i64, i64)>,
+    /// What was read of the tables that seldom change.
+    pub(crate) known: Known,
+}
+
+/// Rows that are read at every turn. They hold as long as nobody else changes the database, and are then read anew.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
     lanes: Vec<LaneTail>,
-    queues: Vec<QueueRow>,
+    queues: Vec<Arc<QueueRow>>,
+    terms: Vec<Arc<Terms>>,
+}
+
+/// Rows of one kind kept from one commit to the next: past it, all are read anew.
+const KNOWN_MAX: usize = 64;
+
+impl Known {
+    /// Whether it is small enough to be kept.
+    pub(crate) fn is_small(&self) -> bool {
+        self.lanes.len().max(self.queues.len()).max(self.terms.len()) <= KNOWN_MAX
+    }
 }
 
 /// Whom a commit wakes: the receivers of a queue.
@@ -166,9 +186,9 @@ impl<'a> Context<'a> {
     }
 
     /// The queue with this number.
-    pub(crate) fn queue(&mut self, id: QueueId) -> Outcome<QueueRow> {
-        if let Some(row) = self.commit.queues.iter().find(|row| row.id == id) {
-            return Ok(row.clone());
+    pub(crate) fn queue(&mut self, id: QueueId) -> Outcome<Arc<QueueRow>> {
+        if let Some(row) = self.commit.known.queues.iter().find(|row| row.id == id) {
+            return Ok(Arc::clone(row));
         }
         let row = self
             .row(sql::QUEUE_BY_ID, [id.0], |row| {
@@ -182,16 +202,21 @@ impl<'a> Context<'a> {
                 })
             })?
             .ok_or_else(|| Error::not_found("the queue no longer exists"))?;
-        self.commit.queues.push(row.clone());
+        let row = Arc::new(row);
+        self.commit.known.queues.push(Arc::clone(&row));
         Ok(row)
     }
 
-    /// Forgets what was read of queues, after one changed.
+    /// Forgets what was read of queues and subscriptions, after one changed.
     pub(crate) fn queue_changed(&mut self) {
-        self.commit.queues.clear();
+        self.commit.known.queues.clear();
+        self.commit.known.terms.clear();
     }
 
-    pub(crate) fn terms(&self, subscription: SubscriptionId) -> Outcome<Terms> {
+    pub(crate) fn terms(&mut self, subscription: SubscriptionId) -> Outcome<Arc<Terms>> {
+        if let Some(terms) = self.commit.known.terms.iter().find(|terms| terms.subscription == subscription) {
+            return Ok(Arc::clone(terms));
+        }
         let terms = self.row(sql::SUBSCRIPTION_TERMS, [subscription.0], |row| {
             Ok(Terms {
                 subscription,
@@ -210,13 +235,15 @@ impl<'a> Context<'a> {
                 },
             })
         })?;
-        Ok(terms.ok_or_else(|| Error::not_found("the subscription no longer exists"))?)
+        let terms = Arc::new(terms.ok_or_else(|| Error::not_found("the subscription no longer exists"))?);
+        self.commit.known.terms.push(Arc::clone(&terms));
+        Ok(terms)
     }
 
     /// The next id of a priority of a queue: past the last message of the lane, and past every one there ever was.
     pub(crate) fn next_id(&mut self, queue: QueueId, priority: u8) -> Outcome<i64> {
         let index = self.lane_tail(queue, priority)?;
-        let tail = &mut self.commit.lanes[index];
+        let tail = &mut self.commit.known.lanes[index];
         let id = tail.next;
         tail.next += 1;
         Ok(id)
@@ -240,30 +267,30 @@ impl<'a> Context<'a> {
     pub(crate) fn fits_lane(&mut self, queue: QueueId, priority: u8, count: usize) -> Outcome<bool> {
         let found = self.find_tail(queue, priority)?;
         Ok(found.is_some_and(|index| {
-            let tail = &self.commit.lanes[index];
+            let tail = &self.commit.known.lanes[index];
             tail.next + count as i64 <= lane_end(tail.lane)
         }))
     }
 
     fn find_tail(&mut self, queue: QueueId, priority: u8) -> Outcome<Option<usize>> {
-        let known = self.commit.lanes.iter().position(|tail| tail.queue == queue && tail.priority == priority);
+        let known = self.commit.known.lanes.iter().position(|tail| tail.queue == queue && tail.priority == priority);
         if known.is_some() {
             return Ok(known);
         }
         let row = self.row(sql::LANE_TAIL, (queue.0, priority), |row| Ok((row.get(0)?, row.get(1)?)))?;
         Ok(row.map(|(lane, next)| {
-            self.commit.lanes.push(LaneTail { queue, priority, lane, next });
-            self.commit.lanes.len() - 1
+            self.commit.known.lanes.push(LaneTail { queue, priority, lane, next });
+            self.commit.known.lanes.len() - 1
         }))
     }
 
     fn lane_tail(&mut self, queue: QueueId, priority: u8) -> Outcome<usize> {
         if let Some(index) = self.find_tail(queue, priority)? {
-            let tail = &self.commit.lanes[index];
+            let tail = &self.commit.known.lanes[index];
             if tail.next < lane_end(tail.lane) {
                 return Ok(index);
             }
-            self.commit.lanes.remove(index);
+            self.commit.known.lanes.remove(index);
         }
         let last: i64 = self.row(sql::LANE_LAST, [], |row| row.get(0))?.unwrap_or(0);
         let lane = last + 1;
@@ -272,8 +299,8 @@ impl<'a> Context<'a> {
         for subscription in self.rows(sql::SUBSCRIPTION_IDS, [queue.0], |row| row.get::<_, i64>(0))? {
             self.insert_cursor(SubscriptionId(subscription), lane, next, 0)?;
         }
-        self.commit.lanes.push(LaneTail { queue, priority, lane, next });
-        Ok(self.commit.lanes.len() - 1)
+        self.commit.known.lanes.push(LaneTail { queue, priority, lane, next });
+        Ok(self.commit.known.lanes.len() - 1)
     }
 
     /// A subscription's cursor in a lane. Its tokens begin where no other subscription's are, so that a receipt of one that

@@ -11,14 +11,16 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::engine::operation::{Operation, Reply};
+use crate::engine::store_files::Opened;
 use crate::engine::writer::CHECKPOINT_FRAMES;
 use crate::engine::{Engine, bell, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::connection::{self, Role};
+use crate::sys::files::LOG_HEAD_BYTES;
 use crate::sys::side::SideFile;
 
 /// How often sleeping receivers are looked after: the longest that a dead process or a foreign commit goes unnoticed.
-pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(20);
+pub(crate) const WATCH_EVERY: Duration = Duration::from_millis(30);
 /// How often a store that nobody waits on is looked after.
 const IDLE_EVERY: Duration = Duration::from_millis(500);
 /// How often expired messages and keys are looked for.
@@ -159,6 +161,8 @@ struct Housekeeper {
     conn: Option<Connection>,
     swept_at: Instant,
     data_version: i64,
+    /// The head of the log's shared memory at the last look.
+    log_head: Option<[u8; LOG_HEAD_BYTES]>,
     /// The slots of the other stores that have the file open, as last read.
     others: Option<Vec<u32>>,
     expire_after: (i64, i64),
@@ -173,6 +177,7 @@ impl Housekeeper {
             conn,
             swept_at: Instant::now(),
             data_version: 0,
+            log_head: None,
             others: None,
             expire_after: (i64::MIN, 0),
             frames_seen: 0,
@@ -236,6 +241,7 @@ impl Housekeeper {
     fn watch(&mut self, engine: &Engine) {
         if let Ok(writer) = engine.try_writer()
             && let Some(writer) = writer.as_ref()
+            && self.log_moved(writer.opened.as_ref())
             && let Ok(version) = writer
                 .conn
                 .prepare_cached("PRAGMA data_version")
@@ -247,6 +253,15 @@ impl Housekeeper {
             engine.house.wake_sleepers(engine.side());
         }
         self.reclaim(engine);
+    }
+
+    /// Whether anybody may have committed since the last look: the head of the shared memory, where SQLite keeps the end
+    /// of the log, is another one. A look that costs one system call.
+    fn log_moved(&mut self, opened: Option<&Opened>) -> bool {
+        let head = opened.and_then(|opened| opened.shared_memory.file.head().ok());
+        let same = head.is_some() && head == self.log_head;
+        self.log_head = head;
+        !same
     }
 
     /// Offers again what dead processes held. Which stores are open is read again only when somebody else has written.

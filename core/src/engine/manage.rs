@@ -161,6 +161,7 @@ pub(crate) fn unsubscribe(cx: &mut Context<'_>, queue: QueueId, name: &str) -> O
 pub(crate) fn set_paused(cx: &mut Context<'_>, queue: QueueId, paused: bool) -> Outcome<()> {
     let row = cx.queue(queue)?;
     cx.run(sql::QUEUE_PAUSE, (queue.0, paused))?;
+    cx.queue_changed();
     if !paused {
         cx.wake(queue, row.subscriptions, usize::MAX);
     }

@@ -4,6 +4,7 @@
 //! then what the cursor has not looked at yet. Everything taken in one receive is one batch under one lease.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::RawDelivery;
@@ -87,7 +88,7 @@ struct Row {
 
 /// The batch being put together.
 struct Batch {
-    terms: Terms,
+    terms: Arc<Terms>,
     max: usize,
     lease_ends: Millis,
     bytes: usize,
@@ -119,7 +120,7 @@ pub(crate) fn set_aside(cx: &mut Context<'_>, subscription: SubscriptionId, lane
 }
 
 impl Batch {
-    fn new(terms: Terms, lease: Option<Duration>, max: usize, now: Millis) -> Self {
+    fn new(terms: Arc<Terms>, lease: Option<Duration>, max: usize, now: Millis) -> Self {
         let lease_ends = match lease {
             Some(lease) => now.plus(lease),
             None => Millis::new(now.get().saturating_add(terms.lease_ms)),

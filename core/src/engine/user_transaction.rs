@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
 
-use crate::engine::context::{Commit, Context, Fault};
+use crate::engine::context::{Commit, Context, Fault, Known};
 use crate::engine::execute::execute;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
@@ -135,6 +135,8 @@ impl Engine {
             let parts = (&*self.random, &*self.liveness);
             let mut cx = Context::new(&writer.conn, self.clock.now(), parts, writer.instance, &writer.settled);
             cx.commit = std::mem::take(commit);
+            // The application's statements may have come in between, and triggers with them.
+            cx.commit.known = Known::default();
             let reply = execute(&mut cx, operation);
             *commit = cx.commit;
             reply.map_err(|fault| match fault {

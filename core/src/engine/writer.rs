@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::clock::{Liveness, Random};
-use crate::engine::context::{Commit, Context, Fault};
+use crate::engine::context::{Commit, Context, Fault, Known};
 use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
 use crate::engine::guard::Guard;
@@ -17,6 +17,7 @@ use crate::engine::store_files::Opened;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::convert::{kind_of, storage_error};
 use crate::sys::side::SideFile;
+use crate::sys::version::data_version;
 use crate::types::Millis;
 
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -40,6 +41,8 @@ pub(crate) struct Writer {
     pub(crate) wal_bytes_max: u64,
     pub(crate) durable: Durable,
     pub(crate) tokens: DurableTokens,
+    /// What the last commit had read, and the version of the database that it left behind.
+    known: Option<(u32, Known)>,
     /// What is known to be reserved on the disk.
     reserved: space::Reserved,
     /// Frames at which the log is next tried to be started over.
@@ -80,6 +83,7 @@ impl Writer {
             wal_bytes_max,
             durable: Durable::default(),
             tokens: DurableTokens::default(),
+            known: None,
             reserved: space::Reserved::default(),
             checkpoint_at: CHECKPOINT_FRAMES,
         }
@@ -127,7 +131,11 @@ impl Writer {
 
     fn attempt(&mut self, operations: &[&Operation], outside: Outside<'_>) -> rusqlite::Result<Committed> {
         let mut committed = Committed::default();
-        self.conn.prepare_cached(BEGIN)?.execute([])?;
+        self.begin()?;
+        match self.known.take() {
+            Some((version, known)) if data_version(&self.conn) == Some(version) => committed.commit.known = known,
+            _ => {}
+        }
         match self.fill(operations, outside, &mut committed) {
             Ok(()) => {}
             Err(error) => {
@@ -140,6 +148,8 @@ impl Writer {
             self.roll_back();
             return Err(error);
         }
+        let known = std::mem::take(&mut committed.commit.known);
+        self.known = data_version(&self.conn).filter(|_| known.is_small()).map(|version| (version, known));
         self.check_durable(&mut committed.commit, outside.side);
         self.settled.remember(std::mem::take(&mut committed.commit.settlements));
         Ok(committed)
@@ -155,6 +165,7 @@ impl Writer {
         let room = if added > 0 { self.make_room(added) } else { Ok(()) };
         let parts = (outside.random, outside.liveness);
         let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled);
+        cx.commit = std::mem::take(&mut committed.commit);
         for operation in operations {
             if let (Err(full), true) = (&room, operation.bytes_added() > 0) {
                 committed.answers.push(Err(full.clone()));

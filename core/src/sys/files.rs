@@ -64,6 +64,9 @@ pub(crate) struct OpenedFile {
     generation: u32,
 }
 
+/// The two copies of the header of SQLite's index of the log ("WAL-Index File Format").
+pub(crate) const LOG_HEAD_BYTES: usize = 96;
+
 /// What is rewritten at a time.
 const REWRITE_BYTES: usize = 1 << 20;
 
@@ -118,6 +121,14 @@ impl OpenedFile {
             }
             result => result.map(drop),
         }
+    }
+
+    /// The first bytes of a log's shared memory: SQLite's file format says that they change with every commit.
+    pub(crate) fn head(&self) -> io::Result<[u8; LOG_HEAD_BYTES]> {
+        let mut head = [0; LOG_HEAD_BYTES];
+        // SAFETY: `fd` is open until drop, and the buffer has room for what is asked for.
+        let read = os::retry(|| unsafe { libc::pread(self.fd, head.as_mut_ptr().cast(), head.len(), 0) as c_int })?;
+        if read.unsigned_abs() as usize == head.len() { Ok(head) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     /// The size, and the disk space that the file takes, in bytes.

@@ -7,6 +7,7 @@
 //! - `side`: the side file `<db>-onceward`: shared words, one lock per open store; `turns` is its fair write lock.
 //! - `futex`: sleeping on a word until another thread or process changes it.
 //! - `space`: free space, and file systems on which WAL cannot work.
+//! - `version`: whether a database has changed.
 //!
 //! It must never know what a message is, run SQL, or read the wall clock.
 //!
@@ -23,6 +24,7 @@ mod pool;
 pub(crate) mod side;
 pub(crate) mod space;
 mod turns;
+pub(crate) mod version;
 
 #[cfg(test)]
 mod tests;
