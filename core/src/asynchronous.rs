@@ -70,7 +70,7 @@ impl Queue {
     /// As [`Queue::send`].
     pub async fn send_async(&self, message: impl Into<Message>) -> Result<Sent> {
         let messages = vec![self.prepare(message.into())?];
-        match call(&self.engine, Operation::Send { queue: self.id, messages }, None).await? {
+        match call(&self.engine, self.sending(messages), None).await? {
             Reply::Sent(sent) if sent.len() == 1 => Ok(sent[0]),
             other => other.unexpected("one message sent"),
         }
@@ -82,7 +82,7 @@ impl Queue {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
-        match call(&self.engine, Operation::Send { queue: self.id, messages }, None).await? {
+        match call(&self.engine, self.sending(messages), None).await? {
             Reply::Sent(sent) => Ok(sent),
             other => other.unexpected("messages sent"),
         }

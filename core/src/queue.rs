@@ -266,7 +266,7 @@ impl Queue {
     /// another body; `Full` when the disk is. With `Storage` the outcome is unknown: send again with the same key.
     pub fn send(&self, message: impl Into<Message>) -> Result<Sent> {
         let prepared = self.prepare(message.into())?;
-        match self.engine.call(Operation::Send { queue: self.id, messages: vec![prepared] })? {
+        match self.engine.call(self.sending(vec![prepared]))? {
             Reply::Sent(sent) if sent.len() == 1 => Ok(sent[0]),
             other => other.unexpected("one message sent"),
         }
@@ -281,10 +281,14 @@ impl Queue {
         if prepared.is_empty() {
             return Ok(Vec::new());
         }
-        match self.engine.call(Operation::Send { queue: self.id, messages: prepared })? {
+        match self.engine.call(self.sending(prepared))? {
             Reply::Sent(sent) => Ok(sent),
             other => other.unexpected("messages sent"),
         }
+    }
+
+    pub(crate) fn sending(&self, messages: Vec<Prepared>) -> Operation {
+        Operation::Send { queue: self.id, messages, synced: self.semantics.syncs_send() }
     }
 
     pub(crate) fn prepare_many<I, M>(&self, messages: I) -> Result<Vec<Prepared>>

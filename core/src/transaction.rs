@@ -172,7 +172,7 @@ impl Transaction {
     /// As [`Queue::send`], and `Invalid` for a queue of another store.
     pub fn send(&mut self, queue: &Queue, message: impl Into<Message>) -> Result<Sent> {
         self.check_same_store(queue)?;
-        let operation = Operation::Send { queue: queue.id, messages: vec![queue.prepare(message.into())?] };
+        let operation = queue.sending(vec![queue.prepare(message.into())?]);
         let number = self.number()?;
         match self.engine.operate(number, &operation)? {
             Reply::Sent(sent) if sent.len() == 1 => Ok(sent[0]),

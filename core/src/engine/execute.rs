@@ -6,7 +6,7 @@ use crate::engine::{clear, letters, manage, receive, send, settle, sweep};
 
 pub(crate) fn execute(cx: &mut Context<'_>, operation: &Operation) -> Outcome<Reply> {
     Ok(match operation {
-        Operation::Send { queue, messages } => Reply::Sent(send::send(cx, *queue, messages)?),
+        Operation::Send { queue, messages, .. } => Reply::Sent(send::send(cx, *queue, messages)?),
         Operation::Receive(wanted) => Reply::Received(receive::receive(cx, wanted)?),
         Operation::Settle(wanted) => Reply::Settled(settle::settle(cx, wanted)?),
         Operation::OpenQueue { name, semantics, options } => {

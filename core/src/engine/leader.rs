@@ -3,9 +3,11 @@
 //! The first caller to find nobody leading leads: its own thread runs what waits, in one commit. Those who come meanwhile
 //! form the next group; when the commit is done, one of them is told to lead it, while the sync of the first still runs.
 //! An uncontended call hops no thread.
+//!
+//! Sends that wait for the disk gather: those that come during a sync go into one commit after it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,10 @@ const DONE: u32 = 3;
 pub(crate) struct Group {
     state: AtomicU32,
     members: Mutex<Vec<Member>>,
+    /// How many operations wait in it.
+    waiting: AtomicUsize,
+    /// Whether one of them does not wait for the disk.
+    hurried: AtomicBool,
 }
 
 struct Member {
@@ -36,7 +42,12 @@ struct Member {
 
 impl Group {
     fn new() -> Arc<Self> {
-        Arc::new(Group { state: AtomicU32::new(FORMING), members: Mutex::new(Vec::new()) })
+        Arc::new(Group {
+            state: AtomicU32::new(FORMING),
+            members: Mutex::new(Vec::new()),
+            waiting: AtomicUsize::new(0),
+            hurried: AtomicBool::new(false),
+        })
     }
 
     fn members(&self) -> MutexGuard<'_, Vec<Member>> {
@@ -48,6 +59,23 @@ impl Group {
         if wakes > 0 {
             futex::wake(&self.state, wakes);
         }
+    }
+
+    fn add(&self, operation: Operation, completion: Option<Completion>) -> usize {
+        let synced = matches!(operation, Operation::Send { synced: true, .. });
+        let mut members = self.members();
+        members.push(Member { operation: Some(operation), completion, answer: None });
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        self.hurried.fetch_or(!synced, Ordering::SeqCst);
+        members.len() - 1
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    fn is_patient(&self) -> bool {
+        !self.hurried.load(Ordering::SeqCst)
     }
 
     fn take_answer(&self, index: usize) -> Result<Reply> {
@@ -77,12 +105,11 @@ struct TurnState {
 impl TurnState {
     /// Whether the forming group is to wait for the sync that is under way.
     fn gathers(&self) -> bool {
-        let is_send = |member: &Member| matches!(member.operation, Some(Operation::Send { .. }));
-        self.syncing > 0 && self.forming.members().iter().any(is_send)
+        self.syncing > 0 && self.forming.is_patient()
     }
 
     fn group_waits(&self) -> bool {
-        self.forming.members().iter().any(|member| member.operation.is_some())
+        self.forming.waiting() > 0
     }
 }
 
@@ -148,11 +175,7 @@ impl Turn {
     fn join(&self, operation: Operation, completion: Option<Completion>) -> (Arc<Group>, usize, bool) {
         let mut turn = self.lock();
         let group = Arc::clone(&turn.forming);
-        let index = {
-            let mut members = group.members();
-            members.push(Member { operation: Some(operation), completion, answer: None });
-            members.len() - 1
-        };
+        let index = group.add(operation, completion);
         let lead = !turn.busy && !turn.gathers();
         if lead {
             turn.busy = true;
@@ -213,6 +236,7 @@ impl Turn {
             return false;
         }
         group.members()[index].operation = None;
+        group.waiting.fetch_sub(1, Ordering::SeqCst);
         true
     }
 
@@ -230,9 +254,6 @@ impl Turn {
         }
         self.pass_on();
         runner.finish(&mut finished);
-        if syncs {
-            self.end_sync();
-        }
         let mut completions = Vec::new();
         let alone;
         {
@@ -247,6 +268,9 @@ impl Turn {
         }
         // The only member is the one that leads.
         group.set(DONE, if alone { 0 } else { i32::MAX as u32 });
+        if syncs {
+            self.end_sync();
+        }
         for (completion, answer) in completions {
             completion(answer);
         }
@@ -271,7 +295,7 @@ impl Turn {
         }
     }
 
-    /// Lets what has gathered during a sync go.
+    /// Lets what has gathered during a sync go, after those that it answered know.
     fn end_sync(&self) {
         let mut turn = self.lock();
         turn.syncing -= 1;

@@ -78,22 +78,58 @@ pub(crate) enum Letters {
 
 #[derive(Debug)]
 pub(crate) enum Operation {
-    Send { queue: QueueId, messages: Vec<Prepared> },
+    /// `synced` where the caller waits for the disk.
+    Send {
+        queue: QueueId,
+        messages: Vec<Prepared>,
+        synced: bool,
+    },
     Receive(Receive),
     Settle(Settle),
-    OpenQueue { name: String, semantics: Option<Semantics>, options: QueueOptions },
-    Subscribe { queue: QueueId, name: String, start: Start },
-    Unsubscribe { queue: QueueId, name: String },
-    SetPaused { queue: QueueId, paused: bool },
-    Cancel { queue: QueueId, message: MessageId },
-    Purge { queue: QueueId },
+    OpenQueue {
+        name: String,
+        semantics: Option<Semantics>,
+        options: QueueOptions,
+    },
+    Subscribe {
+        queue: QueueId,
+        name: String,
+        start: Start,
+    },
+    Unsubscribe {
+        queue: QueueId,
+        name: String,
+    },
+    SetPaused {
+        queue: QueueId,
+        paused: bool,
+    },
+    Cancel {
+        queue: QueueId,
+        message: MessageId,
+    },
+    Purge {
+        queue: QueueId,
+    },
     ClearTrash,
-    Redrive { subscription: SubscriptionId, letters: Letters },
-    PurgeDead { subscription: SubscriptionId, letters: Letters },
-    Register { slot: u32, process: u32, only_one: bool },
+    Redrive {
+        subscription: SubscriptionId,
+        letters: Letters,
+    },
+    PurgeDead {
+        subscription: SubscriptionId,
+        letters: Letters,
+    },
+    Register {
+        slot: u32,
+        process: u32,
+        only_one: bool,
+    },
     Unregister,
     Reclaim,
-    Expire { after: (i64, i64) },
+    Expire {
+        after: (i64, i64),
+    },
     ForgetKeys,
 }
 

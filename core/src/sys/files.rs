@@ -177,8 +177,7 @@ impl FolderState {
     /// Whether every later change must show: the kernel's clock has moved on since the last one. Its ticks are at most
     /// 10 ms long.
     pub(crate) fn is_settled(&self) -> bool {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.is_ok_and(|now| now.as_nanos().cast_signed() > self.modified_ns + SETTLES_IN_NS)
+        os::realtime_ns() > self.modified_ns + SETTLES_IN_NS
     }
 }
 

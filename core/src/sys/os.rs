@@ -114,6 +114,14 @@ pub(super) fn is_locked_by_another(fd: RawFd, start: i64, len_bytes: i64) -> io:
     Ok(c_int::from(probe.l_type) != libc::F_UNLCK)
 }
 
+/// The kernel's wall clock, by which it also stamps files.
+pub(super) fn realtime_ns() -> i128 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` has room for the answer, and this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
+}
+
 /// Runs a system call until it is not interrupted, and turns -1 into the error.
 pub(super) fn retry(mut call: impl FnMut() -> c_int) -> io::Result<c_int> {
     loop {
