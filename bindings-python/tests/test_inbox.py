@@ -96,6 +96,7 @@ def test_an_exception_rolls_back_and_gives_the_message_back(
         do_effect(connection, 1)
         raise KeyError("no such customer")
     assert (database.effects(), database.messages()) == ([], [])
+    assert counts(exact) == (1, 0, 0)
     again = take(exact)
     assert again.attempt == 2
     assert apply(connection, again)
@@ -118,6 +119,7 @@ def test_a_commit_that_fails_gives_the_message_back(database: Database, connecti
     with pytest.raises(DRIVER_ERRORS), INBOX.transaction(connection, take(exact)):
         do_effect(connection, 1, parent=7)
     assert (database.effects(), database.messages()) == ([], [])
+    assert counts(exact) == (1, 0, 0)
     assert apply(connection, take(exact))
     assert database.effects() == [1]
 

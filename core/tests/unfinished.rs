@@ -98,7 +98,7 @@ fn an_id_that_no_message_has_had_yet_is_unfinished() {
     let world = World::new();
     let queue = world.at_least_once("q");
     let sent = send_all(&queue, &["a", "b"]);
-    take(&queue, 2).iter().for_each(|delivery| delivery.ack().expect("acks"));
+    queue.ack(&receipts(&take(&queue, 2))).expect("acks");
     let next = MessageId::new(sent[1].get() + 1).expect("an id");
     assert_eq!(queue.unfinished(&[sent[0], next, sent[1]]).expect("asks"), [next]);
     assert_eq!(send_all(&queue, &["c"]), [next]);
