@@ -521,6 +521,12 @@ def test_a_table_that_is_no_plain_name_is_refused(table: str) -> None:
         Inbox("orders", table=table)
 
 
+@pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
+def test_the_page_about_the_inbox_shows_the_table_as_it_is(dialect: Any) -> None:
+    page = Path(__file__).parents[2] / "docs" / "inbox.md"
+    assert Inbox("shop").ddl(dialect) in page.read_text()
+
+
 def test_names_at_their_limits_are_taken() -> None:
     inbox = Inbox("s" * 512, table=f"{'a' * 63}.{'b' * 63}")
     assert (inbox.source, inbox.table) == ("s" * 512, f"{'a' * 63}.{'b' * 63}")

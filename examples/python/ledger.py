@@ -1,8 +1,8 @@
 """Payments, booked in another database: `python ledger.py shop.db ledger.db` books what `sender.py` sent.
 
-The entry and a row that names the payment are one commit of the ledger; the payment is acknowledged after it. Kill a worker
-at any moment: each payment is booked exactly once. Start as many as you like. With a number of seconds as a third
-argument it ends when none came for so long. On PostgreSQL only the connection differs: see docs/inbox.md.
+The entry and a row that names the payment are one commit of the ledger; the payment is acknowledged after it. Kill a
+worker at any moment: each payment is booked exactly once. Start as many as you like. With a number of seconds as a
+third argument it ends when none came for so long. On PostgreSQL only the connection differs: see docs/inbox.md.
 """
 
 import json

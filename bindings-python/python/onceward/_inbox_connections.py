@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ._errors import InvalidArgumentError
-from ._inbox_sql import Dialect
 
 if TYPE_CHECKING:
     import sqlite3
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
     import sqlalchemy
     from sqlalchemy.orm import Session, scoped_session
 
-    Connection: TypeAlias = (
+    from ._inbox_sql import _Dialect
+
+    _Connection: TypeAlias = (
         sqlite3.Connection | psycopg.Connection[Any] | sqlalchemy.Connection | Session | scoped_session[Any]
     )
 
@@ -40,7 +41,7 @@ Parameters: TypeAlias = Mapping[str, object]
 class Target(ABC):
     """A connection to the other database."""
 
-    dialect: Dialect
+    dialect: "_Dialect"
 
     @abstractmethod
     def check_usable(self) -> None:
@@ -126,7 +127,7 @@ class Target(ABC):
             raise
 
 
-def target_of(connection: "Connection", table: str) -> Target:
+def target_of(connection: "_Connection", table: str) -> Target:
     """Return the adapter of a connection."""
     given: Any = connection
     sa, orm = sys.modules.get("sqlalchemy"), sys.modules.get("sqlalchemy.orm")
@@ -156,7 +157,7 @@ def is_serialization_failure(error: BaseException) -> bool:
 class SqliteTarget(Target):
     """A connection of Python's sqlite3."""
 
-    dialect: Dialect = "sqlite"
+    dialect: "_Dialect" = "sqlite"
 
     def __init__(self, connection: "sqlite3.Connection") -> None:
         """Take the connection."""
@@ -218,7 +219,7 @@ class SqliteTarget(Target):
 class PsycopgTarget(Target):
     """A connection of psycopg 3."""
 
-    dialect: Dialect = "postgresql"
+    dialect: "_Dialect" = "postgresql"
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
         """Take the connection."""

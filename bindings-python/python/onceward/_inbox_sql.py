@@ -7,7 +7,7 @@ from ._errors import InvalidArgumentError
 if TYPE_CHECKING:
     import sqlalchemy
 
-Dialect: TypeAlias = Literal["postgresql", "sqlite"]
+    _Dialect: TypeAlias = Literal["postgresql", "sqlite"]
 
 #: One who creates the table holds this until the end of its transaction.
 LOCK_CREATION = "SELECT pg_advisory_xact_lock(:number)"
@@ -39,7 +39,7 @@ CREATE TABLE IF NOT EXISTS {table} (
 _KEY = "source = :source AND queue = :queue AND subscription = :subscription"
 
 
-def ddl(dialect: Dialect, table: str) -> str:
+def ddl(dialect: "_Dialect", table: str) -> str:
     """Return the statement that creates the table."""
     templates = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE}
     if dialect not in templates:
@@ -47,7 +47,7 @@ def ddl(dialect: Dialect, table: str) -> str:
     return templates[dialect].format(table=quoted(table))
 
 
-def insert(dialect: Dialect, table: str) -> str:
+def insert(dialect: "_Dialect", table: str) -> str:
     """Return the statement that writes a row unless it is there. As it names the key, a table without it is an error.
 
     On PostgreSQL it also sees to it that the commit waits for the disk: the message is acknowledged after it.
@@ -70,7 +70,7 @@ def select_fingerprint(table: str) -> str:
     return f"SELECT fingerprint FROM {quoted(table)} WHERE {_KEY} AND message = :message"
 
 
-def select_rows(dialect: Dialect, table: str, *, aged: bool) -> str:
+def select_rows(dialect: "_Dialect", table: str, *, aged: bool) -> str:
     """Return the query for the next messages of a subscription, of those with a certain age if `aged`."""
     older = ""
     if aged and dialect == "postgresql":

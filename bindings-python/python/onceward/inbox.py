@@ -32,8 +32,8 @@ from ._onceward import Delivery, Queue, Subscription
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from ._inbox_connections import Connection
-    from ._inbox_sql import Dialect
+    from ._inbox_connections import _Connection
+    from ._inbox_sql import _Dialect
 
 __all__ = ["Inbox"]
 
@@ -90,7 +90,7 @@ class Inbox:
         """The name of the table."""
         return self._table
 
-    def ddl(self, dialect: "Dialect") -> str:
+    def ddl(self, dialect: "_Dialect") -> str:
         """Return the statement that creates the table, for "postgresql" or "sqlite", to go into a migration."""
         return sql.ddl(dialect, self._table)
 
@@ -98,7 +98,7 @@ class Inbox:
         """Add the table to a SQLAlchemy MetaData, for `create_all` and for Alembic, and return it."""
         return sql.sqlalchemy_table(metadata, self._table)
 
-    def create(self, connection: "Connection") -> None:
+    def create(self, connection: "_Connection") -> None:
         """Create the table where it is missing, in a transaction of its own. Several processes may do so at once.
 
         Raises InvalidArgumentError for a connection that is closed or inside a transaction, and the driver's own
@@ -118,7 +118,7 @@ class Inbox:
             raise
 
     @contextmanager
-    def transaction(self, connection: "Connection", delivery: Delivery) -> Iterator[bool]:
+    def transaction(self, connection: "_Connection", delivery: Delivery) -> Iterator[bool]:
         """Run the block in a transaction of `connection`, for a message; the block gets whether it is the first time.
 
         When it is (True), do the effect on the same connection. When it is not (False), the effect is there already: do
@@ -151,7 +151,7 @@ class Inbox:
         with suppress(LeaseLostError):
             delivery.ack()
 
-    def record(self, connection: "Connection", delivery: Delivery) -> bool:
+    def record(self, connection: "_Connection", delivery: Delivery) -> bool:
         """Write the row of a message in the transaction that `connection` is in; return whether it is the first time.
 
         For those who commit by themselves: a framework's transaction, SQLAlchemy's AsyncSession.run_sync. Do the effect
@@ -170,7 +170,7 @@ class Inbox:
         return first
 
     def prune(
-        self, connection: "Connection", receiver: Queue | Subscription, *, older_than: _Duration | None = None
+        self, connection: "_Connection", receiver: Queue | Subscription, *, older_than: _Duration | None = None
     ) -> int:
         """Delete the rows of messages that are finished for the queue (its subscription "default") or the subscription.
 
@@ -209,7 +209,7 @@ class Inbox:
                 return deleted
             after = ids[-1]
 
-    def _idle(self, connection: "Connection") -> Target:
+    def _idle(self, connection: "_Connection") -> Target:
         """Return the connection as a target, checked to be outside of any transaction."""
         target = target_of(connection, self._table)
         target.check_usable()
