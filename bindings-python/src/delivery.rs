@@ -9,6 +9,8 @@ use pyo3::types::{PyBytes, PyDateTime, PyDict};
 
 use crate::convert::{self, datetime, headers_dict, shown, text_or_none};
 use crate::errors::{call, invalid, lock, wrong_type};
+use crate::queue::Queue;
+use crate::receiver::Subscription;
 use crate::transaction::Transaction;
 
 /// What settles a delivery: the message, and the fencing token that came with it. Keep it, or build it again, when the
@@ -61,6 +63,7 @@ pub(crate) struct Delivery {
     /// None once it is settled.
     handle: Mutex<Option<onceward::Delivery>>,
     store: onceward::Store,
+    subscription: onceward::Subscription,
     receipt: onceward::Receipt,
     attempt: u32,
     body: Py<PyBytes>,
@@ -75,6 +78,7 @@ impl Delivery {
     pub(crate) fn new(py: Python<'_>, store: &onceward::Store, mut delivery: onceward::Delivery) -> Self {
         Delivery {
             store: store.clone(),
+            subscription: delivery.subscription().clone(),
             receipt: delivery.receipt(),
             attempt: delivery.attempt(),
             // Python's bytes are the only copy that stays.
@@ -133,6 +137,19 @@ impl Delivery {
     #[getter]
     fn token(&self) -> u64 {
         self.receipt.token.get()
+    }
+
+    /// The queue it came from.
+    #[getter]
+    fn queue(&self, py: Python<'_>) -> PyResult<Py<Queue>> {
+        Queue::create(py, self.store.clone(), self.subscription.queue().clone())
+    }
+
+    /// The subscription it was received from: "default" where the queue names no others.
+    #[getter]
+    fn subscription(&self, py: Python<'_>) -> PyResult<Py<Subscription>> {
+        let name = self.subscription.name().to_owned();
+        Subscription::create(py, self.store.clone(), name, self.subscription.clone())
     }
 
     /// The id and the token, to settle it from elsewhere.

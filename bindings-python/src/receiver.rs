@@ -10,6 +10,7 @@ use crate::consumer::Consumer;
 use crate::convert::{self, Given};
 use crate::delivery::{Delivery, Receipt, Settling, nack_of};
 use crate::errors::{Released, call};
+use crate::queue::Queue;
 use crate::results::{DeadLetter, Peeked, Stats};
 use crate::wait::{self, Poll};
 
@@ -213,6 +214,17 @@ impl Receiver {
         Ok(peeked.into_iter().map(Peeked::from).collect())
     }
 
+    /// Of these messages (ids, at most 10,000), those that could still be delivered here: ready, delayed, blocked, in
+    /// flight, in doubt, or dead (a dead letter can be redriven). An id that no message has had yet is among them. The
+    /// others are finished, for ever and on disk: what was kept elsewhere to recognise a repeat of them may be deleted.
+    ///
+    /// Raises InvalidArgumentError for a message of another queue, NotFoundError when the subscription was ended.
+    fn unfinished(&self, ids: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
+        let wanted = convert::message_ids(ids)?;
+        let found = self.call(ids.py(), |subscription| subscription.unfinished(&wanted))?;
+        Ok(found.into_iter().map(MessageId::get).collect())
+    }
+
     /// How many messages are ready, delayed, blocked, in flight, dead and in doubt. It costs the same at any backlog.
     fn stats(&self, py: Python<'_>) -> PyResult<Stats> {
         self.call(py, onceward::Subscription::stats).map(Stats::from)
@@ -260,6 +272,7 @@ pub(crate) struct Subscription {
     /// The name.
     #[pyo3(get)]
     name: String,
+    queue: Released<onceward::Queue>,
 }
 
 impl Subscription {
@@ -269,13 +282,21 @@ impl Subscription {
         name: String,
         subscription: onceward::Subscription,
     ) -> PyResult<Py<Self>> {
+        let queue = Released::new(subscription.queue().clone());
         let receiver = Receiver::new(store, Source::Subscription(subscription));
-        Py::new(py, PyClassInitializer::from(receiver).add_subclass(Subscription { name }))
+        Py::new(py, PyClassInitializer::from(receiver).add_subclass(Subscription { name, queue }))
     }
 }
 
 #[pymethods]
 impl Subscription {
+    /// The queue whose messages it sees.
+    #[getter]
+    fn queue(slf: Bound<'_, Self>) -> PyResult<Py<Queue>> {
+        let store = slf.as_super().get().store().clone();
+        Queue::create(slf.py(), store, slf.get().queue.clone())
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("Subscription(name={})", convert::shown(py, Some(&self.name))?))
     }

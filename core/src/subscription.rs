@@ -306,6 +306,21 @@ impl Subscription {
         seen.into_iter().map(peeked).collect()
     }
 
+    /// Of these messages, those that could still be delivered to this subscription: ready, delayed, blocked, in flight,
+    /// in doubt, or dead (a dead letter can be redriven). An id that no message has had yet is among them.
+    ///
+    /// The others are finished, for ever and on disk, even on a queue whose acknowledgements are not synced: what was kept
+    /// elsewhere to recognise a repeat of them may be deleted. Two events can offer one again all the same: the file is
+    /// replaced by an older copy of itself, or the subscription is ended and begun anew from the oldest message.
+    ///
+    /// # Errors
+    /// `Invalid` for a message of another queue, or for more than 10,000; `NotFound` when the subscription was ended;
+    /// `Storage` when the sync failed; `Busy` in memory while a transaction of the application is open.
+    pub fn unfinished(&self, messages: &[MessageId]) -> Result<Vec<MessageId>> {
+        check_count(messages)?;
+        self.inner.queue.engine.unfinished(self.inner.queue.id, self.inner.id, messages)
+    }
+
     /// Counts, without reading messages.
     ///
     /// # Errors
@@ -372,9 +387,7 @@ impl Subscription {
 
     /// The letters with these ids, if there are not too many of them.
     fn named(messages: &[MessageId]) -> Result<Letters> {
-        if messages.len() > LIST_MAX {
-            return Err(Error::invalid(format!("{} messages in one call; the limit is {LIST_MAX}", messages.len())));
-        }
+        check_count(messages)?;
         Ok(Letters::These(messages.to_vec()))
     }
 
@@ -404,6 +417,13 @@ impl Subscription {
         }
         self.settle(Verb::Release, receipts).map(|_| ())
     }
+}
+
+fn check_count(messages: &[MessageId]) -> Result<()> {
+    if messages.len() > LIST_MAX {
+        return Err(Error::invalid(format!("{} messages in one call; the limit is {LIST_MAX}", messages.len())));
+    }
+    Ok(())
 }
 
 fn check_list(max: usize) -> Result<()> {

@@ -28,6 +28,7 @@ mod sql;
 mod store_files;
 mod sweep;
 mod sync;
+mod unfinished;
 pub(crate) mod user_transaction;
 mod writer;
 

@@ -52,7 +52,7 @@ pub(crate) struct Letter {
 }
 
 /// Runs a read in one snapshot.
-fn snapshot<T>(conn: &Connection, read: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+pub(crate) fn snapshot<T>(conn: &Connection, read: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     // In memory the one connection may be inside a transaction of the application: then that is the snapshot.
     if !conn.is_autocommit() {
         return read();
@@ -121,15 +121,15 @@ pub(crate) fn store_stats(conn: &Connection, frames: u64) -> rusqlite::Result<St
 }
 
 /// A lane and where a subscription stands in it.
-struct Place {
-    lane: i64,
+pub(crate) struct Place {
+    pub(crate) lane: i64,
     priority: u8,
-    cursor: i64,
-    next: i64,
+    pub(crate) cursor: i64,
+    pub(crate) next: i64,
     gaps: i64,
 }
 
-fn places(conn: &Connection, subscription: SubscriptionId) -> rusqlite::Result<Vec<Place>> {
+pub(crate) fn places(conn: &Connection, subscription: SubscriptionId) -> rusqlite::Result<Vec<Place>> {
     rows(conn, sql::CURSORS, [subscription.0], |row| {
         Ok(Place {
             lane: row.get(0)?,

@@ -91,11 +91,15 @@ pub(crate) fn check_queue(cx: &Context<'_>, queue: QueueId, message: MessageId) 
         Some(other) => cx.row(sql::QUEUE_BY_ID, [other], |row| row.get::<_, String>(0))?,
         None => None,
     };
-    Err(match whose {
+    Err(of_another_queue(message, whose).into())
+}
+
+/// The error for a message of another queue, whose name is known, or of none.
+pub(crate) fn of_another_queue(message: MessageId, whose: Option<String>) -> Error {
+    match whose {
         Some(name) => Error::invalid(format!("message {message} belongs to another queue, {name:?}")),
         None => Error::invalid(format!("message {message} belongs to no queue of this file")),
     }
-    .into())
 }
 
 fn settled_before(cx: &Context<'_>, settle: &Settle, id: i64, token: Token) -> bool {

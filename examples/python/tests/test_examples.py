@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import onceward
+from onceward.inbox import Inbox
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 
@@ -56,6 +57,38 @@ def test_a_worker_that_runs_for_ever_books_what_comes_and_ends_on_ctrl_c(tmp_pat
         _, errors = worker.communicate(timeout=20)
         assert "KeyboardInterrupt" in errors
         assert time.monotonic() - asked_at < 5
+
+
+def test_a_payment_is_booked_once_in_another_database(tmp_path: Path) -> None:
+    shop, ledger = tmp_path / "shop.db", tmp_path / "ledger.db"
+    run("sender.py", shop, 42, 1999)
+    run("sender.py", shop, 43, 500)
+    booked = run("ledger.py", shop, ledger, 0.1)
+    assert sorted(booked.splitlines()) == [
+        "order 42: booked",
+        "order 43: booked",
+        "rows of the inbox no longer needed: 2",
+    ]
+    assert run("ledger.py", shop, ledger, 0.1) == "rows of the inbox no longer needed: 0\n"
+    with closing(sqlite3.connect(ledger)) as connection:
+        entries = connection.execute("SELECT order_id, cents FROM entries ORDER BY order_id").fetchall()
+    assert entries == [(42, 1999), (43, 500)]
+
+
+def test_a_payment_whose_worker_died_after_the_commit_is_recognised(tmp_path: Path) -> None:
+    shop, ledger = tmp_path / "shop.db", tmp_path / "ledger.db"
+    run("sender.py", shop, 42, 1999)
+    run("ledger.py", shop, ledger, 0.1)
+    with closing(sqlite3.connect(ledger)) as connection, onceward.open(shop) as store:
+        payments = store.queue("payments")
+        payments.send(b'{"order": 44, "cents": 1}', key="order-44")
+        delivery = payments.receive()
+        assert delivery is not None
+        assert Inbox("shop").record(connection, delivery)
+        connection.execute("INSERT INTO entries VALUES (44, 1)")
+        connection.commit()
+    again = run("ledger.py", shop, ledger, 0.1)
+    assert again.splitlines() == ["order 44: had been booked before", "rows of the inbox no longer needed: 1"]
 
 
 def test_metrics_are_added_up_and_each_counted_once(tmp_path: Path) -> None:
