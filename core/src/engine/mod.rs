@@ -50,6 +50,7 @@ use crate::engine::sync::SyncStage;
 use crate::engine::user_transaction::Running;
 use crate::engine::writer::{Outside, Writer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::limits::STORES_MAX;
 use crate::storage::connection::{self, Patience, Role};
 use crate::storage::convert::storage_error;
@@ -440,6 +441,7 @@ impl Run for Engine {
     }
 
     fn finish(&self, finished: &mut Finished) {
+        failpoint("before-sync");
         if let Some(number) = finished.sync
             && let Err(error) = self.ensure_synced(number)
         {
