@@ -42,6 +42,7 @@ mod asynchronous;
 mod clock;
 mod consumer;
 mod delivery;
+mod delivery_once;
 mod effect;
 mod engine;
 mod error;

@@ -48,7 +48,7 @@ fn a_key_is_called_once_and_its_result_kept() {
 #[test]
 fn a_failed_call_is_made_again() {
     let (world, bank) = (World::new(), Bank::default());
-    let refused = ledger(&world).once("k", &OnceOptions::park(), || bank.refuse());
+    let refused = ledger(&world).once("k", &OnceOptions::park(), Bank::refuse);
     fails(refused, ErrorKind::Failed, &["\"k\"", "no money"]);
     assert_eq!(ledger(&world).once("k", &OnceOptions::park(), || bank.pay("k")).expect("pays"), receipt("k"));
 }
@@ -81,7 +81,7 @@ fn a_probe_is_asked_at_once_and_its_no_counts_after_the_settle_delay() {
     let once = || ledger(&world).once_or_probe("k", &options, || bank.pay("k"), || Probed::NotApplied);
     let until = common::START.plus(SETTLE).get().to_string();
     fails(once(), ErrorKind::Busy, &["30s", &until]);
-    world.clock.advance(SETTLE - SECOND);
+    world.clock.advance(SETTLE.saturating_sub(SECOND));
     fails(once(), ErrorKind::Busy, &["1s", &until]);
     world.clock.advance(SECOND);
     assert_eq!(once().expect("pays"), receipt("k"));
@@ -151,7 +151,7 @@ fn a_window_forgets_what_is_done_and_never_what_is_in_doubt() {
     let refunds = world.store.ledger_with("refunds", &hour).expect("opens");
     lose(&refunds, &OnceOptions::park());
     refunds.once("done", &OnceOptions::park(), || bank.pay("done")).expect("pays");
-    world.clock.advance(HOUR - SECOND);
+    world.clock.advance(HOUR.saturating_sub(SECOND));
     refunds.once("done", &OnceOptions::park(), never).expect("is remembered");
     world.clock.advance(SECOND);
     eventually("housekeeping forgets it", || world.count("onceward_effect") == 1);

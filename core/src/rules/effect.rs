@@ -137,7 +137,7 @@ pub(crate) fn after(ended: Ended, unsure: bool) -> State {
 pub(crate) fn not_applied(asked_after: Option<Duration>, settle: Duration) -> Result<(), Duration> {
     match asked_after {
         Some(after) if after >= settle => Ok(()),
-        Some(after) => Err(settle - after),
+        Some(after) => Err(settle.saturating_sub(after)),
         None => Err(settle),
     }
 }
@@ -283,7 +283,7 @@ mod tests {
             };
             let repeated = self.idempotent_for.is_some_and(|window| self.now - self.first_call < window);
             if let Some(at) = lands
-                && !(repeated && !self.lands.is_empty())
+                && (!repeated || self.lands.is_empty())
             {
                 self.lands.push(at);
             }

@@ -27,7 +27,7 @@ impl Bank {
         Called::Unknown("the connection broke".to_owned())
     }
 
-    pub(crate) fn refuse(&self) -> Called {
+    pub(crate) fn refuse() -> Called {
         Called::Failed("no money".to_owned())
     }
 

@@ -19,6 +19,14 @@ use crate::types::{MessageId, Receipt};
 /// A message whose effect somebody else is at is offered again no sooner and no later than this.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How much later than the end of a settle delay a message is offered at least.
+const LATE_MIN: Duration = Duration::from_millis(10);
+
+/// A bit later than a settle delay, which is measured by another clock than messages wait by: one that came a moment early
+/// would come for nothing.
+fn late(settle: Duration) -> Duration {
+    if settle.is_zero() { settle } else { settle + settle / 1_000 + LATE_MIN }
+}
 
 /// The interval of the delivery, if the receipt is still the current one.
 pub(super) fn held(cx: &Context<'_>, subscription: SubscriptionId, receipt: Receipt) -> Outcome<Option<Pending>> {
@@ -63,7 +71,7 @@ pub(super) fn dispose(cx: &mut Context<'_>, subject: &Subject, on_unknown: OnUnk
                 pending::bury(cx, &terms, part, &death)?;
                 return Ok(Disposal::DeadLettered);
             }
-            let at = cx.now.plus(settle);
+            let at = cx.now.plus(late(settle));
             let retry = Pending { due_at: at.get(), error: Some(text.to_owned()), ..held.of(part).released() };
             put_back(cx, &terms, &held, &retry)?;
             Ok(Disposal::GivenBack { at })
@@ -74,7 +82,7 @@ pub(super) fn dispose(cx: &mut Context<'_>, subject: &Subject, on_unknown: OnUnk
 /// The message is offered again after a while, and this delivery does not count as an attempt.
 pub(super) fn give_back(cx: &mut Context<'_>, subject: &Subject, after: Option<Duration>) -> Outcome<Disposal> {
     let Some((terms, held, part)) = current(cx, subject)? else { return Ok(gone(subject)) };
-    let after = after.unwrap_or_else(|| {
+    let after = after.map(late).unwrap_or_else(|| {
         let wait = terms.backoff.wait(held.attempt, clock::unit(cx.random));
         wait.clamp(WAIT_MIN, WAIT_MAX)
     });
