@@ -393,6 +393,14 @@ def test_a_worker_that_is_killed_in_its_call_leaves_it_in_doubt_and_never_paid_t
     assert take(exact).once("charge", lambda: b"paid", on_unknown="park") == b"paid"
 
 
+def test_a_child_that_is_forked_in_a_call_ends_nothing_of_it(
+    store: onceward.Store, exact: onceward.Queue, program: Callable[..., Program]
+) -> None:
+    exact.send(b"x", key="x")
+    assert program("fork_in_call", store.path).line() == "parent 0"
+    assert take(exact).once("charge", never, on_unknown="park") == b"parent"
+
+
 def test_a_living_caller_is_waited_for(store: onceward.Store, exact: onceward.Queue, bank: Bank) -> None:
     exact.send(b"x", key="x")
     slow = exact.receive(lease=0.001)

@@ -147,7 +147,7 @@ impl SideFile {
     pub(crate) fn release_slot(&self, slot: u32) {
         let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(fd) = self.lock_fd() {
-            // In a forked child the descriptor is no longer ours, and this fails as it should.
+            // What cannot be let go now is let go with the descriptor.
             let _ = os::try_lock(fd, Lock::None, slot_byte(slot), 1);
         }
         claimed.retain(|other| *other != slot);

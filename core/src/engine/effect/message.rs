@@ -82,10 +82,10 @@ pub(super) fn dispose(cx: &mut Context<'_>, subject: &Subject, on_unknown: OnUnk
 /// The message is offered again after a while, and this delivery does not count as an attempt.
 pub(super) fn give_back(cx: &mut Context<'_>, subject: &Subject, after: Option<Duration>) -> Outcome<Disposal> {
     let Some((terms, held, part)) = current(cx, subject)? else { return Ok(gone(subject)) };
-    let after = after.map(late).unwrap_or_else(|| {
-        let wait = terms.backoff.wait(held.attempt, clock::unit(cx.random));
-        wait.clamp(WAIT_MIN, WAIT_MAX)
-    });
+    let after = match after {
+        Some(after) => late(after),
+        None => terms.backoff.wait(held.attempt, clock::unit(cx.random)).clamp(WAIT_MIN, WAIT_MAX),
+    };
     let at = cx.now.plus(after);
     let attempt = held.attempt.saturating_sub(1);
     let back = Pending { due_at: at.get(), attempt, ..held.of(part).released() };

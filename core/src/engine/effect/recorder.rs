@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::engine::effect::operation::{EffectOperation, EffectReply, Finish};
 use crate::engine::operation::{Operation, Reply};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sys::fork;
 use crate::sys::side::SideFile;
 
 /// The lock on a store's slot: while it is held, everyone takes the store for alive. Held by the open store, and beyond its
@@ -15,17 +16,21 @@ use crate::sys::side::SideFile;
 pub(crate) struct Slot {
     side: Arc<SideFile>,
     number: u32,
+    generation: u32,
 }
 
 impl Slot {
     pub(crate) fn new(side: Arc<SideFile>, number: u32) -> Self {
-        Slot { side, number }
+        Slot { side, number, generation: fork::generation() }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.side.release_slot(self.number);
+        // In a forked child the lock is the parent's, and so may a mutex be that some thread of it held.
+        if self.generation == fork::generation() {
+            self.side.release_slot(self.number);
+        }
     }
 }
 
