@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDateTime, PyDict};
 
 use crate::convert::{self, datetime, headers_dict, shown, text_or_none};
+use crate::effect::{self, Given, Options};
 use crate::errors::{call, invalid, lock, wrong_type};
 use crate::queue::Queue;
 use crate::receiver::Subscription;
@@ -100,6 +101,20 @@ impl Delivery {
     /// Notes that the delivery was settled by another call than its own.
     pub(crate) fn set_settled(&self) {
         lock(&self.handle).take();
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        lock(&self.handle).is_none()
+    }
+
+    /// Notes it when an effect has settled the delivery.
+    pub(crate) fn note_settled(&self, py: Python<'_>) {
+        let settled = {
+            let mut handle = lock(&self.handle);
+            if handle.as_ref().is_some_and(onceward::Delivery::is_settled) { handle.take() } else { None }
+        };
+        // What it holds of the store is let go without the GIL.
+        py.detach(|| drop(settled));
     }
 
     fn already_settled(&self, py: Python<'_>) -> PyErr {
@@ -203,7 +218,7 @@ impl Delivery {
     /// Whether it was settled through this object, or in a call that was given it.
     #[getter]
     fn settled(&self) -> bool {
-        lock(&self.handle).is_none()
+        self.is_settled()
     }
 
     /// Finishes the message: it is never delivered again. On exactly-once it is on disk when the call returns.
@@ -262,6 +277,83 @@ impl Delivery {
         let begun = call(py, || lock(&this.handle).as_ref().map(onceward::Delivery::transaction).transpose())?;
         let inner = begun.ok_or_else(|| this.already_settled(py))?;
         Ok(Transaction::new(this.store.clone(), inner, Some(slf.clone().unbind())))
+    }
+
+    /// Calls `call()` once for this message, under a name, and returns its bytes (at most 1 MiB). That the call starts is on
+    /// disk before it is made, and its result before this returns. In a later delivery of the message, after a crash, a
+    /// retry or a redrive, the same bytes are returned and nothing is called. Acknowledge the delivery afterwards.
+    ///
+    /// When the caller dies, or `call` raises, nobody knows whether it happened, and it is not repeated before somebody does.
+    /// `on_unknown` says how, and has no default: "park" (the message waits, listed by `Store.in_doubt()`, until a person
+    /// decides with `Store.resolve()`), "fail" (the message is dead-lettered), or "probe": in the next delivery `probe()` asks
+    /// the third party and returns `Applied(result)`, NOT_APPLIED or UNKNOWN. NOT_APPLIED counts when it was asked `settle`
+    /// (seconds or a timedelta) after the caller was found to be gone: longer than a request of its can still be under way.
+    /// `failed_on`: exceptions of `call` that say that it did not happen; they are raised as they are, and the call may be
+    /// made again. `idempotent_for`: the third party recognises repetitions by `idempotency_key(name)` for that long, so an
+    /// unknown outcome is simply called again within it.
+    ///
+    /// Raises InDoubtError (the delivery is then settled: parked, dead-lettered or given back), BusyError when another caller
+    /// is at it or NOT_APPLIED was said too early (given back, and not counted as an attempt), LeaseLostError before anything
+    /// is called, InvalidArgumentError for a name used before in this delivery, on an at-most-once queue, in a transaction
+    /// that has begun, or for a result over the limit (it happened, and is in doubt), TypeError for a result that is not bytes
+    /// (in doubt too).
+    #[pyo3(signature = (name, call, *, on_unknown, probe=None, settle=None, failed_on=None, idempotent_for=None),
+        text_signature = "($self, name, call, *, on_unknown, probe=None, settle=None, failed_on=(), idempotent_for=None)")]
+    fn once<'py>(
+        slf: Bound<'py, Self>,
+        name: &Bound<'py, PyAny>,
+        call: &Bound<'py, PyAny>,
+        on_unknown: &Bound<'py, PyAny>,
+        probe: Option<&Bound<'py, PyAny>>,
+        settle: Option<&Bound<'py, PyAny>>,
+        failed_on: Option<&Bound<'py, PyAny>>,
+        idempotent_for: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let given = Given { on_unknown, probe, settle, idempotent_for, wait: None, request: None };
+        let options = given.parse(call)?;
+        effect::driver(slf.py(), "once")?.call1((slf, name, call, probe, failed_on, options))
+    }
+
+    /// `once` for asyncio: `call` and `probe` are coroutine functions. Await it. A call that is cancelled is in doubt.
+    #[pyo3(signature = (name, call, *, on_unknown, probe=None, settle=None, failed_on=None, idempotent_for=None),
+        text_signature = "($self, name, call, *, on_unknown, probe=None, settle=None, failed_on=(), idempotent_for=None)")]
+    fn once_async<'py>(
+        slf: Bound<'py, Self>,
+        name: &Bound<'py, PyAny>,
+        call: &Bound<'py, PyAny>,
+        on_unknown: &Bound<'py, PyAny>,
+        probe: Option<&Bound<'py, PyAny>>,
+        settle: Option<&Bound<'py, PyAny>>,
+        failed_on: Option<&Bound<'py, PyAny>>,
+        idempotent_for: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let given = Given { on_unknown, probe, settle, idempotent_for, wait: None, request: None };
+        let options = given.parse(call)?;
+        effect::driver(slf.py(), "once_async")?.call1((slf, name, call, probe, failed_on, options))
+    }
+
+    fn _begin(slf: Bound<'_, Self>, name: &Bound<'_, PyAny>, options: &Bound<'_, Options>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let name = convert::text("effect name", name)?;
+        let options = &options.get().inner;
+        this.check_open(py)?;
+        let begun =
+            call(py, || lock(&this.handle).as_ref().map(|handle| handle.begin_once(&name, options)).transpose());
+        this.note_settled(py);
+        let begun = begun?.ok_or_else(|| this.already_settled(py))?;
+        effect::begun(py, begun, Some(&slf.clone().unbind()))
+    }
+
+    /// A key for third parties that recognise repetitions by one: the same in every delivery of this message to its
+    /// subscription, across retries, crashes and redrives, and no other effect's. It has the form of a UUID.
+    ///
+    /// Raises InvalidArgumentError (already settled, or a name out of its limits), ClosedError.
+    fn idempotency_key(&self, name: &Bound<'_, PyAny>) -> PyResult<String> {
+        let py = name.py();
+        let name = convert::text("effect name", name)?;
+        let key = call(py, || lock(&self.handle).as_ref().map(|handle| handle.idempotency_key(&name)).transpose())?;
+        key.ok_or_else(|| self.already_settled(py))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

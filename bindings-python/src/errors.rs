@@ -65,6 +65,11 @@ pub(crate) fn of_kind(py: Python<'_>, kind: ErrorKind, message: &str) -> PyErr {
     }
 }
 
+/// The exception that an error of the core is.
+pub(crate) fn exception(py: Python<'_>, error: &onceward::Error) -> PyErr {
+    of_kind(py, error.kind(), error.message())
+}
+
 /// The exception for an argument that the core's types cannot even hold.
 pub(crate) fn invalid(py: Python<'_>, message: impl AsRef<str>) -> PyErr {
     of_kind(py, ErrorKind::Invalid, message.as_ref())

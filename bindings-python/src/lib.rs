@@ -11,7 +11,9 @@
 mod consumer;
 mod convert;
 mod delivery;
+mod effect;
 mod errors;
+mod ledger;
 mod message;
 mod queue;
 mod receiver;
@@ -29,6 +31,10 @@ mod _onceward {
     use super::consumer::Consumer;
     #[pymodule_export]
     use super::delivery::{Delivery, Receipt};
+    #[pymodule_export]
+    use super::effect::{Effect, Options, Probe};
+    #[pymodule_export]
+    use super::ledger::{InDoubt, Ledger, Resolved};
     #[pymodule_export]
     use super::message::Message;
     #[pymodule_export]

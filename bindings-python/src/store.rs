@@ -8,6 +8,7 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::convert;
 use crate::errors::{Released, call, invalid, wrong_type};
+use crate::ledger::{self, InDoubt, Ledger, Resolved};
 use crate::queue::Queue;
 use crate::results::{Backoff, FOREVER, StoreStats, UNLIMITED};
 use crate::transaction::Transaction;
@@ -114,6 +115,65 @@ impl Store {
         Ok(Transaction::new(self.inner.clone(), inner, None))
     }
 
+    /// A ledger of effects at third parties, created where it is missing. `window` is how long an effect that is done is
+    /// remembered (seconds, a timedelta, or "forever", as at first); when it is given, it is stored in the file.
+    #[pyo3(signature = (name, *, window=None))]
+    fn ledger(&self, py: Python<'_>, name: &Bound<'_, PyAny>, window: Option<&Bound<'_, PyAny>>) -> PyResult<Ledger> {
+        Ledger::open(py, &self.inner, name, window)
+    }
+
+    /// The names of all ledgers.
+    fn ledgers(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        call(py, || self.inner.ledgers())
+    }
+
+    /// Up to `max` (1 to 10,000) effects in doubt in the order of their numbers, from the one after `after` on.
+    #[pyo3(signature = (*, after=None, max=None), text_signature = "($self, *, after=None, max=100)")]
+    fn in_doubt(
+        &self,
+        py: Python<'_>,
+        after: Option<&Bound<'_, PyAny>>,
+        max: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<InDoubt>> {
+        let (after, max) = page(after, max)?;
+        let listed = call(py, || self.inner.in_doubt(after, max))?;
+        Ok(listed.into_iter().map(InDoubt::from).collect())
+    }
+
+    /// Resolves a doubt: `Applied(result)` when the effect happened, NOT_APPLIED when it did not and no request for it is under
+    /// way; with the evidence, and who says so. They are kept for ever. A parked message then goes on by itself; a dead
+    /// letter waits to be redriven. The same answer once more changes nothing.
+    ///
+    /// Raises ConflictError when it was resolved with another answer, InvalidArgumentError when the doubt is over for another
+    /// reason or an argument is out of its limits, NotFoundError.
+    #[pyo3(signature = (doubt, resolution, *, evidence, actor))]
+    fn resolve(
+        &self,
+        py: Python<'_>,
+        doubt: &Bound<'_, PyAny>,
+        resolution: &Bound<'_, PyAny>,
+        evidence: &Bound<'_, PyAny>,
+        actor: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let doubt: u64 = convert::whole("doubt", "a number of 0 or more", doubt)?;
+        let resolution = ledger::resolution(resolution)?;
+        let (evidence, actor) = (convert::text("evidence", evidence)?, convert::text("actor", actor)?);
+        call(py, || self.inner.resolve(doubt, resolution, &evidence, &actor))
+    }
+
+    /// Up to `max` (1 to 10,000) resolutions in the order of their doubts, from the one after `after` on.
+    #[pyo3(signature = (*, after=None, max=None), text_signature = "($self, *, after=None, max=100)")]
+    fn resolutions(
+        &self,
+        py: Python<'_>,
+        after: Option<&Bound<'_, PyAny>>,
+        max: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Resolved>> {
+        let (after, max) = page(after, max)?;
+        let listed = call(py, || self.inner.resolutions(after, max))?;
+        Ok(listed.into_iter().map(Resolved::from).collect())
+    }
+
     /// Sizes of the file and its log, and what is in doubt.
     fn stats(&self, py: Python<'_>) -> PyResult<StoreStats> {
         call(py, || self.inner.stats()).map(StoreStats::from)
@@ -143,6 +203,13 @@ impl Store {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("Store(path={})", convert::shown(py, Some(&self.path()))?))
     }
+}
+
+/// Which part of a listing.
+fn page(after: Option<&Bound<'_, PyAny>>, max: Option<&Bound<'_, PyAny>>) -> PyResult<(Option<u64>, usize)> {
+    let after = after.map(|after| convert::whole("after", "a number of 0 or more", after)).transpose()?;
+    let max = max.map(|max| convert::whole("max", "1 to 10000", max)).transpose()?;
+    Ok((after, max.unwrap_or(100)))
 }
 
 fn queue_options(
@@ -179,7 +246,7 @@ fn queue_options(
 }
 
 /// A value, or None for the one word that means "no limit".
-fn unless_word<T>(
+pub(crate) fn unless_word<T>(
     value: &Bound<'_, PyAny>,
     word: &str,
     parse: impl FnOnce(&Bound<'_, PyAny>) -> PyResult<T>,

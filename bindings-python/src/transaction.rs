@@ -87,7 +87,7 @@ fn over(py: Python<'_>) -> PyErr {
 }
 
 /// The last line of a traceback, cut to what is kept with a message.
-fn error_text(error: &Bound<'_, PyAny>) -> String {
+pub(crate) fn error_text(error: &Bound<'_, PyAny>) -> String {
     let name = error.get_type().name().map_or_else(|_| "exception".to_owned(), |name| name.to_string());
     let mut text = match error.str() {
         Ok(text) if !text.to_string_lossy().is_empty() => format!("{name}: {}", text.to_string_lossy()),
@@ -196,6 +196,10 @@ impl Transaction {
             return self.fail(py, error);
         }
         match self.end(py)? {
+            // Nothing was begun, and an effect has already said what becomes of the message.
+            Some(inner) if !inner.is_begun() && self.delivery.as_ref().is_some_and(|own| own.get().is_settled()) => {
+                Ok(())
+            }
             // The token decides: after a commit that took effect all the same, giving the message back does nothing.
             Some(inner) => {
                 self.commit_taken(py, inner).inspect_err(|error| self.give_back(py, error.value(py).as_any()))

@@ -23,6 +23,8 @@ KINDS = {
     "Denied": (12, onceward.DeniedError),
     "Sql": (13, onceward.SqlError),
     "Expired": (14, onceward.ExpiredError),
+    "InDoubt": (15, onceward.InDoubtError),
+    "Failed": (16, onceward.FailedError),
 }
 
 

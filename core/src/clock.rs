@@ -4,12 +4,34 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use crate::sys::boot;
 use crate::types::Millis;
 
 /// The wall clock. It decides only *when* something is offered again, never *who* may settle it.
 pub trait Clock: Send + Sync {
     /// The time now.
     fn now(&self) -> Millis;
+
+    /// A time that nobody can set, for what must have passed for certain. Unless overridden, the wall clock's, which can.
+    fn steady(&self) -> Steady {
+        Steady { boot: 0, at: self.now() }
+    }
+}
+
+/// A reading of a clock that only goes forward, from the start of the machine on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steady {
+    /// Which start of which machine. Readings of two different ones cannot be compared.
+    pub boot: i64,
+    /// Milliseconds since then.
+    pub at: Millis,
+}
+
+impl Steady {
+    /// The time from `earlier` to this; `None` when the machine was started in between.
+    pub fn since(self, earlier: Steady) -> Option<Duration> {
+        (self.boot == earlier.boot).then(|| self.at.since(earlier.at))
+    }
 }
 
 /// The operating system's wall clock.
@@ -20,6 +42,11 @@ impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the system's time comes in")]
     fn now(&self) -> Millis {
         Millis::from(std::time::SystemTime::now())
+    }
+
+    fn steady(&self) -> Steady {
+        let (boot, at) = boot::clock();
+        Steady { boot, at: Millis::new(at) }
     }
 }
 
@@ -103,6 +130,14 @@ pub trait Liveness: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_steady_clock_goes_forward_and_knows_its_boot() {
+        let (first, second) = (SystemClock.steady(), SystemClock.steady());
+        assert!(second.since(first).is_some_and(|passed| passed < Duration::from_secs(60)));
+        assert!(first.at.get() > 0 && first.boot != 0);
+        assert_eq!(Steady { boot: first.boot + 1, ..second }.since(first), None);
+    }
 
     #[test]
     fn equal_seeds_give_equal_sequences() {

@@ -1,9 +1,11 @@
 //! A message in the hands of a receiver, and the ways to settle it.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::consumer::Outstanding;
+use crate::engine::effect::operation::Disposal;
 use crate::engine::operation::{SubscriptionId, Verb};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{DELAY_MAX, TEXT_BYTES_MAX};
@@ -97,6 +99,8 @@ pub struct Delivery {
     headers: Headers,
     /// What was done with it, once something was.
     settled: OnceLock<Settled>,
+    /// The names of its effects so far, once it has any.
+    effects: OnceLock<Names>,
     /// The consumer it came from, if it did.
     outstanding: Option<Arc<Outstanding>>,
 }
@@ -108,7 +112,7 @@ impl Delivery {
         outstanding: Option<Arc<Outstanding>>,
     ) -> Result<Self> {
         let headers = decode_headers(raw.headers.take().map(std::borrow::Cow::Owned))?;
-        Ok(Delivery { subscription, raw, headers, settled: OnceLock::new(), outstanding })
+        Ok(Delivery { subscription, raw, headers, settled: OnceLock::new(), effects: OnceLock::new(), outstanding })
     }
 
     /// The message's id.
@@ -243,6 +247,23 @@ impl Delivery {
         Ok(Transaction::new(engine, Some(acknowledged)))
     }
 
+    /// Whether this handle was settled: by one of its calls, by its transaction, or by an effect that is in doubt.
+    pub fn is_settled(&self) -> bool {
+        self.settled.get().is_some_and(|settled| settled.get().is_some())
+    }
+
+    /// What an effect of this message keeps of the delivery.
+    pub(crate) fn held(&self) -> Result<Held> {
+        self.check_unsettled()?;
+        Ok(Held {
+            receipt: self.receipt(),
+            ordering_key: self.raw.ordering_key.clone(),
+            settled: Arc::clone(self.settled.get_or_init(Settled::default)),
+            names: Arc::clone(self.effects.get_or_init(Names::default)),
+            outstanding: self.outstanding.clone(),
+        })
+    }
+
     fn settle(&self, verb: &Verb) -> Result<()> {
         self.check_unsettled()?;
         if let Some(outstanding) = &self.outstanding {
@@ -280,6 +301,53 @@ impl Delivery {
 
 /// What was done with a delivery, once something was. Shared with the transaction that acknowledges it.
 type Settled = Arc<OnceLock<&'static str>>;
+
+/// The names of a delivery's effects.
+type Names = Arc<Mutex<BTreeSet<String>>>;
+
+/// A delivery, as an effect of its message holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    receipt: Receipt,
+    ordering_key: Option<String>,
+    settled: Settled,
+    names: Names,
+    outstanding: Option<Arc<Outstanding>>,
+}
+
+impl Held {
+    /// Takes a name for an effect: each stands once in a delivery.
+    pub(crate) fn claim(&self, name: &str) -> Result<()> {
+        if self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned()) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "effect {name:?} was asked for already in this delivery of message {}",
+            self.receipt.message
+        )))
+    }
+
+    /// Nothing came of it: the name is free again.
+    pub(crate) fn unclaim(&self, name: &str) {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Notes what became of the message because of an effect.
+    pub(crate) fn disposed(&self, disposal: Disposal) {
+        let how = match disposal {
+            Disposal::NoMessage | Disposal::Lost => return,
+            Disposal::Parked => "parked, because an effect of it is in doubt,",
+            Disposal::DeadLettered => Verb::DeadLetter { reason: String::new() }.name(),
+            Disposal::GivenBack { .. } => "given back, because of an effect of it,",
+        };
+        let _ = self.settled.set(how);
+        let Some(outstanding) = &self.outstanding else { return };
+        outstanding.forget(self.receipt);
+        if let (Some(key), Disposal::Parked | Disposal::GivenBack { .. }) = (&self.ordering_key, disposal) {
+            outstanding.forget_line(self.receipt, key);
+        }
+    }
+}
 
 pub(crate) fn lease_lost(receipt: Receipt) -> Error {
     Error::new(

@@ -21,7 +21,8 @@ pub enum ErrorKind {
     Conflict = 3,
     /// Drop the work: the delivery has been given to someone else, or its message is no longer there.
     LeaseLost = 4,
-    /// Try again: others kept the store busy for longer than the busy timeout. Nothing was written.
+    /// Try again: others kept the store busy for longer than the busy timeout, or somebody is at the same effect. Nothing
+    /// was written.
     Busy = 5,
     /// Free disk space (or end the reader that the message names), then try again. Nothing was written.
     Full = 6,
@@ -41,11 +42,16 @@ pub enum ErrorKind {
     Sql = 13,
     /// Run the work again, faster: the transaction passed its time limit and was rolled back.
     Expired = 14,
+    /// Find out what happened at the third party and resolve it: whether the call took effect is not known, and it is not
+    /// repeated before that.
+    InDoubt = 15,
+    /// Repeat it later: the call is known not to have happened.
+    Failed = 16,
 }
 
 impl ErrorKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [ErrorKind; 14] = [
+    pub const ALL: [ErrorKind; 16] = [
         ErrorKind::Invalid,
         ErrorKind::NotFound,
         ErrorKind::Conflict,
@@ -60,6 +66,8 @@ impl ErrorKind {
         ErrorKind::Denied,
         ErrorKind::Sql,
         ErrorKind::Expired,
+        ErrorKind::InDoubt,
+        ErrorKind::Failed,
     ];
 
     /// The name, the same in every language.
@@ -79,6 +87,8 @@ impl ErrorKind {
             ErrorKind::Denied => "Denied",
             ErrorKind::Sql => "Sql",
             ErrorKind::Expired => "Expired",
+            ErrorKind::InDoubt => "InDoubt",
+            ErrorKind::Failed => "Failed",
         }
     }
 

@@ -8,17 +8,19 @@ pub const BODY_BYTES_MAX_DEFAULT: usize = 1 << 20;
 pub const BODY_BYTES_MAX: usize = 256 << 20;
 /// The longest deduplication key or ordering key, in bytes of UTF-8.
 pub const KEY_BYTES_MAX: usize = 512;
-/// The longest name of a queue or a subscription, in bytes of UTF-8.
+/// The longest name of a queue, a subscription, a ledger or an effect, and the longest key of an effect, in bytes of UTF-8.
 pub const NAME_BYTES_MAX: usize = 512;
 /// The most that the headers of one message take: names and values together, in bytes.
 pub const HEADERS_BYTES_MAX: usize = 64 << 10;
-/// The longest reason or error text kept with a message, in bytes of UTF-8.
+/// The longest reason, error text, evidence or actor that is kept, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 4 << 10;
+/// The longest result of an effect that is kept, in bytes.
+pub const RESULT_BYTES_MAX: usize = 1 << 20;
 /// The shortest lease.
 pub const LEASE_MIN: Duration = Duration::from_millis(1);
 /// The longest lease.
 pub const LEASE_MAX: Duration = Duration::from_secs(12 * 3600);
-/// The longest delay, time to live, or deduplication window that is not "for ever": ten years.
+/// The longest delay, time to live, settle delay, or window that is not "for ever": ten years.
 pub const DELAY_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// The last priority; 0 is taken first.
 pub const PRIORITY_MAX: u8 = 9;
@@ -34,7 +36,7 @@ pub const RECEIVE_MESSAGES_MAX: usize = 10_000;
 pub const RECEIVE_BYTES_MAX: usize = 64 << 20;
 /// The most receipts in one settling call.
 pub const SETTLE_RECEIPTS_MAX: usize = 10_000;
-/// The most rows one listing call (peek, dead letters) returns.
+/// The most rows one listing call (peek, dead letters, in doubt, resolutions) returns.
 pub const LIST_MAX: usize = 10_000;
 /// The longest wait of one `receive`.
 pub const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -60,7 +62,7 @@ mod tests {
     #[test]
     fn the_documented_limits_have_not_moved() {
         assert_eq!(BODY_BYTES_MAX_DEFAULT, 1_048_576);
-        assert_eq!(BODY_BYTES_MAX, 268_435_456);
+        assert_eq!((BODY_BYTES_MAX, RESULT_BYTES_MAX), (268_435_456, 1_048_576));
         assert_eq!((KEY_BYTES_MAX, NAME_BYTES_MAX, HEADERS_BYTES_MAX), (512, 512, 65_536));
         assert_eq!((LEASE_MIN.as_millis(), LEASE_MAX.as_secs()), (1, 43_200));
         assert_eq!(DELAY_MAX.as_secs() / (366 * 24 * 3600), 10);

@@ -426,7 +426,7 @@ fn check_count(messages: &[MessageId]) -> Result<()> {
     Ok(())
 }
 
-fn check_list(max: usize) -> Result<()> {
+pub(crate) fn check_list(max: usize) -> Result<()> {
     if !(1..=LIST_MAX).contains(&max) {
         return Err(Error::invalid(format!("max is {max}; it takes 1 to {LIST_MAX}")));
     }

@@ -233,6 +233,11 @@ impl Transaction {
         }
     }
 
+    /// Whether it has begun: its first statement, send or acknowledgement began it.
+    pub fn is_begun(&self) -> bool {
+        self.number.is_some()
+    }
+
     /// Rolls back: nothing of it happened.
     pub fn rollback(mut self) {
         self.end();

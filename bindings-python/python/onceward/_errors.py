@@ -43,7 +43,10 @@ class LeaseLostError(Error):
 
 
 class BusyError(Error):
-    """Try again: others kept the store busy for longer than the busy timeout. Nothing was written."""
+    """Try again: others kept the store busy for longer than the busy timeout, or somebody is at the same effect.
+
+    Nothing was written.
+    """
 
     code = "Busy"
     kind_number = 5
@@ -112,6 +115,23 @@ class ExpiredError(Error):
     kind_number = 14
 
 
+class InDoubtError(Error):
+    """Find out what happened at the third party and resolve it: whether the call took effect is not known.
+
+    It is not repeated before that.
+    """
+
+    code = "InDoubt"
+    kind_number = 15
+
+
+class FailedError(Error):
+    """Repeat it later: the call is known not to have happened."""
+
+    code = "Failed"
+    kind_number = 16
+
+
 BY_NUMBER: dict[int, type[Error]] = {
     kind.kind_number: kind
     for kind in (
@@ -129,6 +149,8 @@ BY_NUMBER: dict[int, type[Error]] = {
         DeniedError,
         SqlError,
         ExpiredError,
+        InDoubtError,
+        FailedError,
     )
 }
 

@@ -1,22 +1,27 @@
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Literal, Self, SupportsIndex, TypeAlias, final, overload
+from typing import Any, Literal, Self, SupportsIndex, TypeAlias, final, overload
 
 from typing_extensions import disjoint_base
+
+from ._once import Answer, Applied
 
 __all__ = [
     "Backoff",
     "Consumer",
     "DeadLetter",
     "Delivery",
+    "InDoubt",
+    "Ledger",
     "Message",
     "Peeked",
     "Queue",
     "QueueSettings",
     "Receipt",
     "Receiver",
+    "Resolved",
     "Rows",
     "Sent",
     "Stats",
@@ -24,6 +29,9 @@ __all__ = [
     "StoreStats",
     "Subscription",
     "Transaction",
+    "_Effect",
+    "_OnceOptions",
+    "_Probe",
     "__version__",
     "open",
 ]
@@ -32,6 +40,7 @@ __version__: str
 
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 _Duration: TypeAlias = float | timedelta
+_FailedOn: TypeAlias = type[Exception] | tuple[type[Exception], ...]
 _Semantics: TypeAlias = Literal["at-most-once", "at-least-once", "exactly-once"]
 _Value: TypeAlias = int | float | str | bytes | None
 _Parameter: TypeAlias = _Value | bytearray | memoryview
@@ -65,6 +74,13 @@ class Store:
     ) -> Queue: ...
     def queues(self) -> list[str]: ...
     def transaction(self) -> Transaction: ...
+    def ledger(self, name: str, *, window: _Duration | Literal["forever"] | None = None) -> Ledger: ...
+    def ledgers(self) -> list[str]: ...
+    def in_doubt(self, *, after: int | None = None, max: int = 100) -> list[InDoubt]: ...
+    def resolve(
+        self, doubt: int, resolution: Applied | Literal[Answer.NOT_APPLIED], *, evidence: str, actor: str
+    ) -> None: ...
+    def resolutions(self, *, after: int | None = None, max: int = 100) -> list[Resolved]: ...
     def stats(self) -> StoreStats: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -216,6 +232,185 @@ class Delivery:
     def release(self) -> None: ...
     def extend(self, lease: _Duration) -> None: ...
     def transaction(self) -> Transaction: ...
+    @overload
+    def once(
+        self,
+        name: str,
+        call: Callable[[], _Bytes],
+        *,
+        on_unknown: Literal["park", "fail"],
+        probe: None = None,
+        settle: None = None,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+    ) -> bytes: ...
+    @overload
+    def once(
+        self,
+        name: str,
+        call: Callable[[], _Bytes],
+        *,
+        on_unknown: Literal["probe"],
+        probe: Callable[[], Applied | Answer],
+        settle: _Duration,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+    ) -> bytes: ...
+    @overload
+    def once_async(
+        self,
+        name: str,
+        call: Callable[[], Awaitable[_Bytes]],
+        *,
+        on_unknown: Literal["park", "fail"],
+        probe: None = None,
+        settle: None = None,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+    ) -> Coroutine[Any, Any, bytes]: ...
+    @overload
+    def once_async(
+        self,
+        name: str,
+        call: Callable[[], Awaitable[_Bytes]],
+        *,
+        on_unknown: Literal["probe"],
+        probe: Callable[[], Awaitable[Applied | Answer]],
+        settle: _Duration,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+    ) -> Coroutine[Any, Any, bytes]: ...
+    def _begin(self, name: str, options: _OnceOptions) -> bytes | _Effect | _Probe: ...
+    def idempotency_key(self, name: str) -> str: ...
+
+@final
+class Ledger:
+    @property
+    def name(self) -> str: ...
+    @overload
+    def once(
+        self,
+        key: str,
+        call: Callable[[], _Bytes],
+        *,
+        on_unknown: Literal["park", "fail"],
+        probe: None = None,
+        settle: None = None,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+        wait: _Duration = 0.0,
+        request: _Bytes | None = None,
+    ) -> bytes: ...
+    @overload
+    def once(
+        self,
+        key: str,
+        call: Callable[[], _Bytes],
+        *,
+        on_unknown: Literal["probe"],
+        probe: Callable[[], Applied | Answer],
+        settle: _Duration,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+        wait: _Duration = 0.0,
+        request: _Bytes | None = None,
+    ) -> bytes: ...
+    @overload
+    def once_async(
+        self,
+        key: str,
+        call: Callable[[], Awaitable[_Bytes]],
+        *,
+        on_unknown: Literal["park", "fail"],
+        probe: None = None,
+        settle: None = None,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+        wait: _Duration = 0.0,
+        request: _Bytes | None = None,
+    ) -> Coroutine[Any, Any, bytes]: ...
+    @overload
+    def once_async(
+        self,
+        key: str,
+        call: Callable[[], Awaitable[_Bytes]],
+        *,
+        on_unknown: Literal["probe"],
+        probe: Callable[[], Awaitable[Applied | Answer]],
+        settle: _Duration,
+        failed_on: _FailedOn = (),
+        idempotent_for: _Duration | None = None,
+        wait: _Duration = 0.0,
+        request: _Bytes | None = None,
+    ) -> Coroutine[Any, Any, bytes]: ...
+    def _begin(self, key: str, options: _OnceOptions) -> bytes | _Effect | _Probe: ...
+    def idempotency_key(self, key: str) -> str: ...
+
+@final
+class InDoubt:
+    @property
+    def doubt(self) -> int: ...
+    @property
+    def queue(self) -> str | None: ...
+    @property
+    def subscription(self) -> str | None: ...
+    @property
+    def message(self) -> int | None: ...
+    @property
+    def ledger(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def since(self) -> datetime: ...
+    @property
+    def called_at(self) -> datetime: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def process(self) -> int: ...
+
+@final
+class Resolved:
+    @property
+    def doubt(self) -> int: ...
+    @property
+    def queue(self) -> str | None: ...
+    @property
+    def subscription(self) -> str | None: ...
+    @property
+    def message(self) -> int | None: ...
+    @property
+    def ledger(self) -> str | None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def since(self) -> datetime: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def resolution(self) -> Applied | Literal[Answer.NOT_APPLIED]: ...
+    @property
+    def evidence(self) -> str: ...
+    @property
+    def actor(self) -> str: ...
+    @property
+    def resolved_at(self) -> datetime: ...
+
+@final
+class _OnceOptions: ...
+
+@final
+class _Effect:
+    def done(self, result: _Bytes) -> bytes: ...
+    def failed(self, why: BaseException | str) -> Exception: ...
+    def unknown(self, why: BaseException | str) -> Exception: ...
+    def not_called(self) -> None: ...
+
+@final
+class _Probe:
+    def applied(self, result: _Bytes) -> bytes: ...
+    def not_applied(self) -> bytes | _Effect | _Probe: ...
+    def unknown(self, why: BaseException | str) -> Exception: ...
 
 @final
 class Consumer:

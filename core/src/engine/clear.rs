@@ -5,7 +5,7 @@ use crate::engine::manage::lane_span;
 use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::pending::{self, Pending};
 use crate::engine::settle::check_queue;
-use crate::engine::{order, sql};
+use crate::engine::{effect, order, sql};
 use crate::error::Error;
 use crate::rules::interval::Interval;
 use crate::types::MessageId;
@@ -30,6 +30,7 @@ pub(crate) fn cancel(cx: &mut Context<'_>, queue: QueueId, message: MessageId) -
     }
     let mut places = Vec::new();
     for subscription in subscriptions(cx, queue)? {
+        effect::check_none_open(cx, subscription, message)?;
         let place = place(cx, subscription, message)?;
         places.push((subscription, place));
     }
@@ -52,6 +53,7 @@ pub(crate) fn cancel(cx: &mut Context<'_>, queue: QueueId, message: MessageId) -
             }
             Place::Done => {}
         }
+        effect::forget(cx, subscription, Interval::one(id))?;
     }
     cx.delete_messages(Interval::one(id))?;
     cx.commit.needs_sync = true;
@@ -78,7 +80,8 @@ fn place(cx: &Context<'_>, subscription: SubscriptionId, message: MessageId) -> 
     Ok(if dead.is_some() { Place::Dead } else { Place::Done })
 }
 
-/// Takes away everything that is ready, delayed or blocked, for every subscription. What is in flight or dead stays.
+/// Takes away everything that is ready, delayed or blocked, for every subscription. What is in flight, dead, or parked
+/// because an effect of it is in doubt stays.
 /// Returns how many deliveries that were still to come will not.
 pub(crate) fn purge(cx: &mut Context<'_>, queue: QueueId) -> Outcome<u64> {
     cx.queue(queue)?;
@@ -115,12 +118,13 @@ fn purge_lane(cx: &mut Context<'_>, subscription: SubscriptionId, lane: i64, lan
     let whole = Interval::new(lane << 38, (lane + 1) << 38);
     let waiting: Vec<Interval> = pending::overlapping(cx, subscription, whole)?
         .into_iter()
-        .filter(|held| !held.is_leased(cx.now.get()))
+        .filter(|held| !held.is_leased(cx.now.get()) && !held.is_in_doubt())
         .map(|held| held.span)
         .collect();
-    cx.run(sql::PENDING_DELETE_UNLEASED, (subscription.0, lane, cx.now.get()))?;
+    cx.run(sql::PENDING_DELETE_UNLEASED, (subscription.0, lane, cx.now.get(), pending::IN_DOUBT))?;
     for span in &waiting {
         cx.run(sql::ORDER_DELETE_BETWEEN, (subscription.0, span.lo, span.hi))?;
+        effect::forget(cx, subscription, *span)?;
     }
     Ok(unseen + waiting.iter().map(|span| span.len()).sum::<i64>())
 }

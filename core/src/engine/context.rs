@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
-use crate::clock::Random;
+use crate::clock::{Clock, Random};
 use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::settled::Settlement;
 use crate::engine::sql;
@@ -46,6 +46,7 @@ pub(crate) type Outcome<T> = Result<T, Fault>;
 pub(crate) struct Context<'a> {
     conn: &'a Connection,
     pub(crate) now: Millis,
+    pub(crate) clock: &'a dyn Clock,
     pub(crate) random: &'a dyn Random,
     pub(crate) liveness: &'a dyn crate::clock::Liveness,
     /// The number of this open store.
@@ -134,6 +135,8 @@ pub(crate) struct Terms {
     pub(crate) semantics: Semantics,
     pub(crate) paused: bool,
     pub(crate) ordered: bool,
+    /// Whether its messages may have effects recorded.
+    pub(crate) effects: bool,
     pub(crate) subscriptions: u32,
     pub(crate) lease_ms: i64,
     pub(crate) attempts_max: Option<u32>,
@@ -144,11 +147,12 @@ impl<'a> Context<'a> {
     pub(crate) fn new(
         conn: &'a Connection,
         now: Millis,
-        outside: (&'a dyn Random, &'a dyn crate::clock::Liveness),
+        outside: (&'a dyn Clock, &'a dyn Random, &'a dyn crate::clock::Liveness),
         instance: i64,
         settled: &'a crate::engine::settled::Settled,
     ) -> Self {
-        Context { conn, now, random: outside.0, liveness: outside.1, instance, settled, commit: Commit::default() }
+        let (clock, random, liveness) = outside;
+        Context { conn, now, clock, random, liveness, instance, settled, commit: Commit::default() }
     }
 
     pub(crate) fn connection(&self) -> &'a Connection {
@@ -224,6 +228,7 @@ impl<'a> Context<'a> {
                 semantics: semantics(row, 1)?,
                 paused: row.get(2)?,
                 ordered: row.get(3)?,
+                effects: row.get(11)?,
                 subscriptions: row.get(4)?,
                 lease_ms: row.get(5)?,
                 attempts_max: row.get(6)?,

@@ -2,7 +2,7 @@
 
 use crate::engine::context::{Context, Outcome};
 use crate::engine::operation::{Operation, Reply};
-use crate::engine::{clear, letters, manage, receive, send, settle, sweep};
+use crate::engine::{clear, effect, letters, manage, receive, send, settle, sweep};
 
 pub(crate) fn execute(cx: &mut Context<'_>, operation: &Operation) -> Outcome<Reply> {
     Ok(match operation {
@@ -38,6 +38,7 @@ pub(crate) fn execute(cx: &mut Context<'_>, operation: &Operation) -> Outcome<Re
         }
         Operation::Reclaim => Reply::Flag(sweep::reclaim_dead(cx)?),
         Operation::Expire { after } => Reply::Swept { next: sweep::expire(cx, *after)? },
+        Operation::Effect(operation) => effect::execute(cx, operation)?,
         Operation::ForgetKeys => Reply::Count(sweep::forget_keys(cx)?),
     })
 }

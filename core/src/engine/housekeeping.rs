@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use crate::engine::effect::operation::{EffectOperation, EffectReply};
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::store_files::Opened;
 use crate::engine::writer::CHECKPOINT_FRAMES;
@@ -108,6 +109,11 @@ impl House {
     }
 
     pub(crate) fn transaction_began(&self) {
+        self.shared.poke();
+    }
+
+    /// Lets the thread look now for what there is to do.
+    pub(crate) fn poke(&self) {
         self.shared.poke();
     }
 
@@ -212,6 +218,7 @@ impl Housekeeper {
         if let Some(left) = engine.end_overdue_transaction() {
             pause = pause.min(left);
         }
+        engine.record_again();
         let frames = engine.frames.load(Ordering::Relaxed);
         if frames >= CHECKPOINT_FRAMES && frames == self.frames_seen {
             self.checkpoint();
@@ -301,6 +308,14 @@ impl Housekeeper {
         if engine.any(sql::ANY_FORGOTTEN, now) {
             for _ in 0..SWEEPS_MAX {
                 if !matches!(engine.call_briefly(Operation::ForgetKeys), Ok(Reply::Count(count)) if count > 0) {
+                    break;
+                }
+            }
+        }
+        if engine.any(sql::ANY_EFFECT_FORGOTTEN, now) {
+            for _ in 0..SWEEPS_MAX {
+                let forgotten = engine.call_briefly(Operation::Effect(EffectOperation::Forget));
+                if !matches!(forgotten, Ok(Reply::Effect(EffectReply::Forgotten(count))) if count > 0) {
                     break;
                 }
             }

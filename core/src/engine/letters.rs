@@ -4,7 +4,7 @@ use crate::engine::context::{Context, Outcome, Terms};
 use crate::engine::operation::{Letters, SubscriptionId};
 use crate::engine::pending::{self, Pending};
 use crate::engine::settle::check_queue;
-use crate::engine::{clear, order, sql};
+use crate::engine::{clear, effect, order, sql};
 use crate::rules::interval::Interval;
 use crate::types::MessageId;
 
@@ -39,6 +39,7 @@ pub(crate) fn purge(cx: &mut Context<'_>, subscription: SubscriptionId, letters:
     for id in &dead {
         let id = id.stored();
         remove(cx, &terms, id)?;
+        effect::forget(cx, subscription, Interval::one(id))?;
         pending::delete_unneeded(cx, &all, Interval::one(id))?;
     }
     cx.commit.needs_sync |= !dead.is_empty();

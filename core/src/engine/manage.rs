@@ -2,7 +2,7 @@
 
 use crate::engine::context::{Context, Outcome};
 use crate::engine::operation::{QueueId, SubscriptionId};
-use crate::engine::{clear, sql};
+use crate::engine::{clear, effect, sql};
 use crate::error::Error;
 use crate::limits::SUBSCRIPTIONS_MAX;
 use crate::queue::{DEFAULT_SUBSCRIPTION, QueueOptions, QueueSettings, Start, check_semantics};
@@ -142,6 +142,7 @@ pub(crate) fn unsubscribe(cx: &mut Context<'_>, queue: QueueId, name: &str) -> O
         ))
         .into());
     }
+    effect::forget(cx, SubscriptionId(id), Interval::new(0, i64::MAX))?;
     for delete in [
         sql::PENDING_DELETE_ALL,
         sql::ORDER_DELETE_ALL,

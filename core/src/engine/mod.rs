@@ -9,6 +9,7 @@ pub(crate) mod bell;
 mod clear;
 mod context;
 mod durable;
+pub(crate) mod effect;
 mod execute;
 mod guard;
 pub(crate) mod housekeeping;
@@ -41,6 +42,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::AuthContext;
 
 use crate::clock::{Clock, Liveness, Random};
+use crate::engine::effect::recorder::{Recorder, Slot};
 use crate::engine::guard::Guard;
 use crate::engine::leader::{Finished, Run, Turn};
 use crate::engine::operation::{Operation, Reply};
@@ -49,6 +51,7 @@ use crate::engine::sync::SyncStage;
 use crate::engine::user_transaction::Running;
 use crate::engine::writer::{Outside, Writer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::limits::STORES_MAX;
 use crate::storage::connection::{self, Patience, Role};
 use crate::storage::convert::storage_error;
@@ -89,6 +92,7 @@ pub(crate) struct Engine {
     running: Mutex<Option<Running>>,
     pub(crate) patience: Patience,
     pub(crate) house: housekeeping::House,
+    pub(crate) recorder: Recorder,
     #[cfg(feature = "tokio")]
     pub(crate) background: background::Background,
 }
@@ -106,6 +110,7 @@ impl Engine {
         let slot = slot.ok_or_else(|| {
             Error::new(ErrorKind::Busy, format!("the file is open in {STORES_MAX} stores; that is the limit"))
         })?;
+        let held = Slot::new(Arc::clone(&files.side), slot);
         let frames = Arc::new(AtomicU64::new(0));
         let patience = Patience::new(options.busy_timeout);
         let writer = open_writer(&files, &options, &frames, &patience)?;
@@ -138,6 +143,7 @@ impl Engine {
             running: Mutex::new(None),
             patience,
             house: housekeeping::House::new(),
+            recorder: Recorder::new(held),
             #[cfg(feature = "tokio")]
             background: background::Background::default(),
             files,
@@ -169,6 +175,25 @@ impl Engine {
     pub(crate) fn submit(self: &Arc<Self>, operation: Operation, completion: leader::Completion) -> Result<()> {
         self.check_usable()?;
         self.background.submit(self, operation, completion)
+    }
+
+    /// Makes everything durable that is committed, by whomever.
+    pub(crate) fn sync_now(&self) -> Result<()> {
+        self.ensure_synced(self.sync.committed())
+    }
+
+    /// Offers again what dead stores held, and finds their calls in doubt, if there are any dead.
+    pub(crate) fn look_for_dead(&self) -> Result<()> {
+        let instance = self.instance();
+        let others = self.read(|conn| {
+            let mut statement = conn.prepare_cached(sql::INSTANCES_OTHER)?;
+            let slots = statement.query_map([instance], |row| row.get::<_, u32>(1))?;
+            slots.collect::<rusqlite::Result<Vec<u32>>>()
+        })?;
+        if others.into_iter().any(|slot| !self.liveness.is_alive(slot)) {
+            self.call(Operation::Reclaim)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn now(&self) -> crate::types::Millis {
@@ -272,8 +297,13 @@ impl Engine {
         let Some(writer) = writer.as_mut() else {
             return refuse(finished, Error::new(ErrorKind::Closed, "the store is closed"));
         };
-        let outside =
-            Outside { now: self.clock.now(), random: &*self.random, liveness: &*self.liveness, side: self.side() };
+        let outside = Outside {
+            now: self.clock.now(),
+            clock: &*self.clock,
+            random: &*self.random,
+            liveness: &*self.liveness,
+            side: self.side(),
+        };
         // A panic is a bug of ours; it must not leave the callers of a whole group waiting for ever.
         let run = std::panic::AssertUnwindSafe(|| writer.run(operations, outside));
         let Ok(committed) = std::panic::catch_unwind(run) else {
@@ -370,6 +400,7 @@ impl Engine {
             return Ok(());
         }
         self.abandon_transaction("the store was closed");
+        self.record_again();
         // Should others keep the file busy, the slot's lock tells all the same that this store is gone.
         self.patience.set(CLOSING_PATIENCE.min(self.options.busy_timeout));
         let released = self.turn.call(Operation::Unregister, self.patience.get(), self);
@@ -383,6 +414,7 @@ impl Engine {
         self.background.stop(self.side());
         drop(self.reader.lock().unwrap_or_else(PoisonError::into_inner).take());
         drop(self.writer().take());
+        self.recorder.close();
         match released {
             Err(error) if !matches!(error.kind(), ErrorKind::Detached | ErrorKind::Full | ErrorKind::Busy) => {
                 Err(error)
@@ -410,6 +442,7 @@ impl Run for Engine {
     }
 
     fn finish(&self, finished: &mut Finished) {
+        failpoint("before-sync");
         if let Some(number) = finished.sync
             && let Err(error) = self.ensure_synced(number)
         {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::delivery::RawDelivery;
+use crate::engine::effect::operation::{EffectOperation, EffectReply};
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::queue::{QueueOptions, Start};
@@ -131,6 +132,7 @@ pub(crate) enum Operation {
         after: (i64, i64),
     },
     ForgetKeys,
+    Effect(EffectOperation),
 }
 
 impl Operation {
@@ -140,6 +142,7 @@ impl Operation {
         match self {
             Operation::Send { messages, .. } => messages.iter().map(Prepared::bytes_added).sum(),
             Operation::OpenQueue { .. } | Operation::Subscribe { .. } => 4 * PAGE,
+            Operation::Effect(operation) => operation.bytes_added(),
             _ => 0,
         }
     }
@@ -165,7 +168,7 @@ impl Prepared {
     }
 }
 
-fn fingerprint(body: &[u8]) -> Fingerprint {
+pub(crate) fn fingerprint(body: &[u8]) -> Fingerprint {
     use sha2::Digest;
     let digest = sha2::Sha256::digest(body);
     let mut half = Fingerprint::default();
@@ -205,6 +208,7 @@ pub(crate) enum Reply {
     Letters(Vec<MessageId>),
     Instance(i64),
     Swept { next: Option<(i64, i64)> },
+    Effect(EffectReply),
     Done,
 }
 

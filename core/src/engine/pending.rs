@@ -5,13 +5,16 @@ use rusqlite::{Connection, Row};
 
 use crate::engine::context::{Context, Outcome, Terms, lane_of};
 use crate::engine::operation::SubscriptionId;
-use crate::engine::{order, sql};
+use crate::engine::{effect, order, sql};
 use crate::rules::interval::{self, Interval};
 use crate::semantics::Semantics;
 use crate::types::Token;
 
 /// `due_at` of an interval that waits for an earlier message of its ordering key, not for a time.
 pub(crate) const PARKED: i64 = i64::MAX;
+
+/// `due_at` of a message that waits for a person: an effect of it is in doubt.
+pub(crate) const IN_DOUBT: i64 = PARKED - 1;
 
 /// A row of `onceward_pending`.
 #[derive(Debug, Clone)]
@@ -49,6 +52,11 @@ impl Pending {
     /// Whether a receiver has it, under a lease that has not ended.
     pub(crate) fn is_leased(&self, now: i64) -> bool {
         self.owner.is_some() && self.due_at > now
+    }
+
+    /// Whether it waits for a person, wherever it stands in line.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.due_at == IN_DOUBT || self.ready_at == Some(IN_DOUBT)
     }
 
     /// The same, of other ids.
@@ -143,6 +151,9 @@ pub(crate) fn cut(cx: &Context<'_>, subscription: SubscriptionId, pending: &Pend
 pub(crate) fn finish(cx: &mut Context<'_>, terms: &Terms, run: Interval) -> Outcome<()> {
     if terms.ordered {
         order::finished(cx, terms, run)?;
+    }
+    if terms.effects {
+        effect::forget(cx, terms.subscription, run)?;
     }
     if terms.subscriptions <= 1 {
         return cx.delete_messages(run);

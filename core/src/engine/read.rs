@@ -3,9 +3,11 @@
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::engine::context::lane_of;
+use crate::engine::effect::operation::LedgerId;
 use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::pending::{self, PARKED};
 use crate::engine::sql;
+use crate::in_doubt::{EffectOf, InDoubt, Resolution, Resolved};
 use crate::queue::QueueSettings;
 use crate::rules::interval::Interval;
 use crate::semantics::Semantics;
@@ -267,6 +269,68 @@ pub(crate) fn letters(
                 error: row.get(3)?,
                 died_at: Millis::new(row.get(4)?),
             })
+        })
+    })
+}
+
+pub(crate) fn file_id(conn: &Connection) -> rusqlite::Result<Vec<u8>> {
+    conn.prepare_cached(sql::FILE_ID)?.query_row([], |row| row.get(0))
+}
+
+pub(crate) fn ledger_id(conn: &Connection, name: &str) -> rusqlite::Result<Option<LedgerId>> {
+    conn.prepare_cached(sql::LEDGER_BY_NAME)?.query_row([name], |row| row.get(0).map(LedgerId)).optional()
+}
+
+pub(crate) fn ledger_names(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    rows(conn, sql::LEDGER_NAMES, [], |row| row.get(0))
+}
+
+/// Whose effect it is, by the names that were found.
+fn effect_of(
+    message: Option<i64>,
+    queue: Option<String>,
+    subscription: Option<String>,
+    ledger: Option<String>,
+) -> EffectOf {
+    match message.filter(|message| *message != 0) {
+        Some(message) => EffectOf::Message {
+            queue: queue.unwrap_or_default(),
+            subscription,
+            message: MessageId::from_stored(message),
+        },
+        None => EffectOf::Ledger { ledger: ledger.unwrap_or_default() },
+    }
+}
+
+/// Effects in doubt whose number is past `after`.
+pub(crate) fn in_doubt(conn: &Connection, after: u64, max: usize) -> rusqlite::Result<Vec<InDoubt>> {
+    rows(conn, sql::IN_DOUBT_LIST, (i64::try_from(after).unwrap_or(i64::MAX), max as i64), |row| {
+        Ok(InDoubt {
+            doubt: row.get::<_, i64>(0)?.unsigned_abs(),
+            of: effect_of(row.get(2)?, row.get(8)?, row.get(9)?, row.get(10)?),
+            name: row.get(3)?,
+            since: Millis::new(row.get(4)?),
+            called_at: Millis::new(row.get(5)?),
+            error: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
+            process: row.get(7)?,
+        })
+    })
+}
+
+/// Resolutions of doubts whose number is past `after`.
+pub(crate) fn resolutions(conn: &Connection, after: u64, max: usize) -> rusqlite::Result<Vec<Resolved>> {
+    rows(conn, sql::RESOLUTION_LIST, (i64::try_from(after).unwrap_or(i64::MAX), max as i64), |row| {
+        let result: Option<Vec<u8>> = row.get(8)?;
+        Ok(Resolved {
+            doubt: row.get::<_, i64>(0)?.unsigned_abs(),
+            of: effect_of(row.get(3)?, row.get(1)?, row.get(2)?, row.get(4)?),
+            name: row.get(5)?,
+            since: Millis::new(row.get(6)?),
+            error: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+            resolution: result.map_or(Resolution::NotApplied, Resolution::Applied),
+            evidence: row.get(9)?,
+            actor: row.get(10)?,
+            resolved_at: Millis::new(row.get(11)?),
         })
     })
 }

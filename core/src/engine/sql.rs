@@ -22,7 +22,7 @@ pub(crate) const SUBSCRIPTION_BY_NAME: &str = "SELECT id FROM onceward_subscript
 pub(crate) const SUBSCRIPTION_NAMES: &str = "SELECT name FROM onceward_subscription WHERE queue = ?1 ORDER BY name";
 pub(crate) const SUBSCRIPTION_IDS: &str = "SELECT id FROM onceward_subscription WHERE queue = ?1 ORDER BY id";
 pub(crate) const SUBSCRIPTION_TERMS: &str = "SELECT s.queue, q.semantics, q.paused, q.ordered, q.subscriptions, \
-    q.lease_ms, q.attempts_max, q.backoff_first_ms, q.backoff_factor, q.backoff_cap_ms, q.backoff_jitter \
+    q.lease_ms, q.attempts_max, q.backoff_first_ms, q.backoff_factor, q.backoff_cap_ms, q.backoff_jitter, q.effects \
     FROM onceward_subscription AS s JOIN onceward_queue AS q ON q.id = s.queue WHERE s.id = ?1";
 pub(crate) const SUBSCRIPTION_DELETE: &str = "DELETE FROM onceward_subscription WHERE id = ?1";
 pub(crate) const SUBSCRIPTION_DEAD_ADD: &str = "UPDATE onceward_subscription SET dead = dead + ?2 WHERE id = ?1";
@@ -95,7 +95,7 @@ pub(crate) const PENDING_NEXT_LEASED: &str = "SELECT min(due_at) FROM onceward_p
     WHERE subscription = ?1 AND lane = ?2 AND due_at > ?3 AND owner IS NOT NULL";
 pub(crate) const PENDING_SUMS: &str = "SELECT \
     coalesce(sum(iif(owner IS NOT NULL AND due_at > ?3, hi - lo, 0)), 0), \
-    coalesce(sum(iif(owner IS NULL AND due_at > ?3 AND due_at < ?4, hi - lo, 0)), 0), \
+    coalesce(sum(iif(owner IS NULL AND due_at > ?3 AND due_at < ?4 - 1, hi - lo, 0)), 0), \
     coalesce(sum(iif(due_at = ?4, hi - lo, 0)), 0), \
     coalesce(sum(iif(due_at <= ?3, hi - lo, 0)), 0), min(lo) \
     FROM onceward_pending WHERE subscription = ?1 AND lo >= ?2 << 38 AND lo < (?2 + 1) << 38";
@@ -103,7 +103,8 @@ pub(crate) const PENDING_OF_OWNER: &str =
     "SELECT subscription, lo FROM onceward_pending WHERE owner IS NOT NULL AND owner = ?1 AND due_at > ?2";
 pub(crate) const PENDING_DUE_SET: &str = "UPDATE onceward_pending SET due_at = ?3 WHERE subscription = ?1 AND lo = ?2";
 pub(crate) const PENDING_DELETE_UNLEASED: &str = "DELETE FROM onceward_pending \
-    WHERE subscription = ?1 AND lo >= ?2 << 38 AND lo < (?2 + 1) << 38 AND (owner IS NULL OR due_at <= ?3)";
+    WHERE subscription = ?1 AND lo >= ?2 << 38 AND lo < (?2 + 1) << 38 AND (owner IS NULL OR due_at <= ?3) \
+    AND due_at <> ?4 AND ready_at IS NOT ?4";
 pub(crate) const PENDING_DELETE_ALL: &str = "DELETE FROM onceward_pending WHERE subscription = ?1";
 
 // Ordering keys.
@@ -140,8 +141,60 @@ pub(crate) const LEDGER_PUT: &str = "INSERT INTO onceward_ledger(scope, key, mes
     fingerprint = excluded.fingerprint, expires_at = excluded.expires_at";
 pub(crate) const LEDGER_FORGET: &str = "DELETE FROM onceward_ledger WHERE (scope, key) IN (SELECT scope, key \
     FROM onceward_ledger WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
-pub(crate) const IN_DOUBT_COUNT: &str = "SELECT count(*) FROM onceward_in_doubt WHERE subscription = ?1";
-pub(crate) const IN_DOUBT_COUNT_ALL: &str = "SELECT count(*) FROM onceward_in_doubt";
+
+// Effects at third parties.
+pub(crate) const QUEUE_EFFECTS: &str = "UPDATE onceward_queue SET effects = 1 WHERE id = ?1";
+pub(crate) const EFFECT_GET: &str = "SELECT id, state, owner, ticket, process, unsure, called_at, called_boot, \
+    called_steady, doubt, doubt_at, doubt_boot, doubt_steady, error, request, expires_at FROM onceward_effect \
+    WHERE scope = ?1 AND message = ?2 AND name = ?3";
+pub(crate) const EFFECT_RESULT: &str = "SELECT result FROM onceward_effect WHERE id = ?1";
+pub(crate) const EFFECT_INSERT: &str = "INSERT INTO onceward_effect(scope, message, name, state, owner, ticket, process, \
+    unsure, called_at, called_boot, called_steady, request) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10)";
+pub(crate) const EFFECT_START: &str = "UPDATE onceward_effect SET state = 1, owner = ?2, ticket = ?3, process = ?4, \
+    unsure = ?5, called_at = ?6, called_boot = ?7, called_steady = ?8, request = coalesce(?9, request), \
+    error = NULL, expires_at = NULL, result = NULL WHERE id = ?1";
+pub(crate) const EFFECT_END: &str = "UPDATE onceward_effect SET state = ?2, error = ?3, result = ?4, expires_at = ?5, \
+    unsure = 0 WHERE id = ?1";
+pub(crate) const EFFECT_DOUBT: &str = "UPDATE onceward_effect SET state = 4, doubt = ?2, doubt_at = ?3, \
+    doubt_boot = ?4, doubt_steady = ?5, error = ?6, result = NULL, expires_at = NULL WHERE id = ?1";
+pub(crate) const EFFECT_NOTICED: &str = "UPDATE onceward_effect SET doubt_boot = ?2, doubt_steady = ?3 WHERE id = ?1";
+pub(crate) const EFFECT_DELETE: &str = "DELETE FROM onceward_effect WHERE id = ?1";
+pub(crate) const EFFECTS_STARTED: &str = "SELECT id FROM onceward_effect WHERE owner = ?1 AND state = 1";
+pub(crate) const EFFECTS_DELETE_BETWEEN: &str = "DELETE FROM onceward_effect \
+    WHERE scope = ?1 AND message >= ?2 AND message < ?3 AND state NOT IN (1, 4)";
+pub(crate) const EFFECT_OPEN: &str = "SELECT name FROM onceward_effect \
+    WHERE scope = ?1 AND message = ?2 AND state IN (1, 4) ORDER BY name LIMIT 1";
+pub(crate) const EFFECTS_FORGET: &str = "DELETE FROM onceward_effect WHERE id IN (SELECT id FROM onceward_effect \
+    WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)";
+pub(crate) const EFFECT_OF_DOUBT: &str =
+    "SELECT scope, message, name FROM onceward_effect WHERE state = 4 AND doubt = ?1";
+pub(crate) const EFFECT_NAMES: &str = "SELECT (SELECT q.name FROM onceward_lane AS n \
+    JOIN onceward_queue AS q ON q.id = n.queue WHERE n.id = ?2 >> 38), \
+    (SELECT name FROM onceward_subscription WHERE id = ?1), (SELECT name FROM onceward_effect_ledger WHERE id = -?1)";
+pub(crate) const DOUBT_NEXT: &str =
+    "UPDATE onceward_meta SET next_doubt = next_doubt + 1 WHERE id = 1 RETURNING next_doubt - 1";
+pub(crate) const DOUBT_LAST: &str = "SELECT next_doubt - 1 FROM onceward_meta WHERE id = 1";
+pub(crate) const FILE_ID: &str = "SELECT file_id FROM onceward_meta WHERE id = 1";
+pub(crate) const INSTANCE_SLOT: &str = "SELECT slot FROM onceward_instance WHERE id = ?1";
+pub(crate) const IN_DOUBT_LIST: &str = "SELECT e.doubt, e.scope, e.message, e.name, e.doubt_at, e.called_at, e.error, \
+    e.process, q.name, s.name, l.name FROM onceward_effect AS e \
+    LEFT JOIN onceward_lane AS n ON n.id = e.message >> 38 LEFT JOIN onceward_queue AS q ON q.id = n.queue \
+    LEFT JOIN onceward_subscription AS s ON s.id = e.scope LEFT JOIN onceward_effect_ledger AS l ON l.id = -e.scope \
+    WHERE e.state = 4 AND e.doubt > ?1 ORDER BY e.doubt LIMIT ?2";
+pub(crate) const IN_DOUBT_COUNT: &str = "SELECT count(*) FROM onceward_effect WHERE scope = ?1 AND state = 4";
+pub(crate) const IN_DOUBT_COUNT_ALL: &str = "SELECT count(*) FROM onceward_effect WHERE state = 4";
+pub(crate) const LEDGER_BY_NAME: &str = "SELECT id, window_ms FROM onceward_effect_ledger WHERE name = ?1";
+pub(crate) const LEDGER_WINDOW: &str = "SELECT window_ms FROM onceward_effect_ledger WHERE id = ?1";
+pub(crate) const LEDGER_INSERT: &str =
+    "INSERT INTO onceward_effect_ledger(name, window_ms, created_at) VALUES (?1, ?2, ?3)";
+pub(crate) const LEDGER_CONFIGURE: &str = "UPDATE onceward_effect_ledger SET window_ms = ?2 WHERE id = ?1";
+pub(crate) const LEDGER_NAMES: &str = "SELECT name FROM onceward_effect_ledger ORDER BY name";
+pub(crate) const RESOLUTION_INSERT: &str = "INSERT INTO onceward_resolution(doubt, queue, subscription, message, ledger, \
+    name, doubt_at, error, applied, result, evidence, actor, resolved_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+pub(crate) const RESOLUTION_GET: &str = "SELECT applied, result, actor FROM onceward_resolution WHERE doubt = ?1";
+pub(crate) const RESOLUTION_LIST: &str = "SELECT doubt, queue, subscription, message, ledger, name, doubt_at, error, \
+    result, evidence, actor, resolved_at FROM onceward_resolution WHERE doubt > ?1 ORDER BY doubt LIMIT ?2";
 
 // Instances and trash.
 pub(crate) const INSTANCE_NEXT: &str =
@@ -160,6 +213,8 @@ pub(crate) const ANY_EXPIRED: &str =
     "SELECT 1 FROM onceward_message WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT 1";
 pub(crate) const ANY_FORGOTTEN: &str =
     "SELECT 1 FROM onceward_ledger WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT 1";
+pub(crate) const ANY_EFFECT_FORGOTTEN: &str =
+    "SELECT 1 FROM onceward_effect WHERE expires_at IS NOT NULL AND expires_at <= ?1 LIMIT 1";
 pub(crate) const ANY_TRASH: &str = "SELECT 1 FROM onceward_trash WHERE ?1 IS NOT NULL LIMIT 1";
 pub(crate) const PAGE_COUNT: &str = "PRAGMA page_count";
 pub(crate) const FREELIST_COUNT: &str = "PRAGMA freelist_count";

@@ -5,7 +5,7 @@ use crate::engine::context::{Context, Outcome, lane_of};
 use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::pending::{self, Death};
 use crate::engine::receive::{self, REASON_EXPIRED};
-use crate::engine::{clear, sql};
+use crate::engine::{clear, effect, sql};
 use crate::rules::interval::Interval;
 
 /// Messages or keys per sweep.
@@ -33,7 +33,12 @@ pub(crate) fn register(cx: &mut Context<'_>, slot: u32, process: u32, only_one: 
 /// This store closes: what it held is offered again, as after its death. That it closed does not tell that what it held
 /// is harmless: a handler that panics closes its store on the way.
 pub(crate) fn unregister(cx: &mut Context<'_>) -> Outcome<()> {
-    reclaim(cx, cx.instance)
+    give_up_leases(cx, cx.instance)?;
+    // While a call of this store still runs, its slot stays locked: whoever finds the lock gone then takes over.
+    if !effect::any_started(cx, cx.instance)? {
+        cx.run(sql::INSTANCE_DELETE, [cx.instance])?;
+    }
+    Ok(())
 }
 
 /// Offers again what stores held whose process is gone. Returns whether there were any.
@@ -50,6 +55,13 @@ pub(crate) fn reclaim_dead(cx: &mut Context<'_>) -> Outcome<bool> {
 }
 
 fn reclaim(cx: &mut Context<'_>, instance: i64) -> Outcome<()> {
+    give_up_leases(cx, instance)?;
+    effect::owner_died(cx, instance)?;
+    cx.run(sql::INSTANCE_DELETE, [instance])?;
+    Ok(())
+}
+
+fn give_up_leases(cx: &mut Context<'_>, instance: i64) -> Outcome<()> {
     wake_holders_queues(cx, instance)?;
     let now = cx.now.get();
     let held: Vec<(i64, i64)> =
@@ -58,7 +70,6 @@ fn reclaim(cx: &mut Context<'_>, instance: i64) -> Outcome<()> {
         // The owner stays: it marks what its holder left behind, to be offered in smaller pieces.
         cx.run(sql::PENDING_DUE_SET, (subscription, lo, now))?;
     }
-    cx.run(sql::INSTANCE_DELETE, [instance])?;
     Ok(())
 }
 
@@ -119,6 +130,11 @@ fn expire_one(cx: &mut Context<'_>, id: i64) -> Outcome<bool> {
         cx.run(sql::MESSAGE_EXPIRY_CLEAR, [id])?;
     }
     Ok(true)
+}
+
+/// Forgets effects of ledgers whose window has passed. Returns how many.
+pub(crate) fn forget_effects(cx: &Context<'_>) -> Outcome<u64> {
+    Ok(cx.run(sql::EFFECTS_FORGET, (cx.now.get(), SWEEP_ROWS))? as u64)
 }
 
 /// Forgets keys whose deduplication window has passed. Returns how many.

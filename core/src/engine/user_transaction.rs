@@ -132,7 +132,7 @@ impl Engine {
             if added > 0 {
                 writer.make_room(added)?;
             }
-            let parts = (&*self.random, &*self.liveness);
+            let parts = (&*self.clock, &*self.random, &*self.liveness);
             let mut cx = Context::new(&writer.conn, self.clock.now(), parts, writer.instance, &writer.settled);
             cx.commit = std::mem::take(commit);
             // The application's statements may have come in between, and triggers with them.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
 
-use crate::clock::{Liveness, Random};
+use crate::clock::{Clock, Liveness, Random};
 use crate::engine::context::{Commit, Context, Fault, Known};
 use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
@@ -53,6 +53,7 @@ pub(crate) struct Writer {
 #[derive(Clone, Copy)]
 pub(crate) struct Outside<'a> {
     pub(crate) now: Millis,
+    pub(crate) clock: &'a dyn Clock,
     pub(crate) random: &'a dyn Random,
     pub(crate) liveness: &'a dyn Liveness,
     pub(crate) side: &'a SideFile,
@@ -163,7 +164,7 @@ impl Writer {
     ) -> rusqlite::Result<()> {
         let added: u64 = operations.iter().map(|operation| operation.bytes_added()).sum();
         let room = if added > 0 { self.make_room(added) } else { Ok(()) };
-        let parts = (outside.random, outside.liveness);
+        let parts = (outside.clock, outside.random, outside.liveness);
         let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled);
         cx.commit = std::mem::take(&mut committed.commit);
         for operation in operations {

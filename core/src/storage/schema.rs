@@ -20,9 +20,11 @@ const CREATE: &str = "
 CREATE TABLE onceward_meta(
   id INTEGER PRIMARY KEY CONSTRAINT one_row CHECK (id = 1),
   version INTEGER NOT NULL,
-  next_instance INTEGER NOT NULL
+  next_instance INTEGER NOT NULL,
+  next_doubt INTEGER NOT NULL,
+  file_id BLOB NOT NULL
 ) STRICT;
-INSERT INTO onceward_meta(id, version, next_instance) VALUES (1, 0, 1);
+INSERT INTO onceward_meta(id, version, next_instance, next_doubt, file_id) VALUES (1, 0, 1, 1, randomblob(16));
 
 CREATE TABLE onceward_queue(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -37,6 +39,7 @@ CREATE TABLE onceward_queue(
   window_ms INTEGER,
   paused INTEGER NOT NULL DEFAULT 0,
   ordered INTEGER NOT NULL DEFAULT 0,
+  effects INTEGER NOT NULL DEFAULT 0,
   subscriptions INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL
 ) STRICT;
@@ -141,14 +144,64 @@ CREATE TABLE onceward_ledger(
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX onceward_ledger_expiry ON onceward_ledger(expires_at) WHERE expires_at IS NOT NULL;
 
--- Effects at third parties whose outcome is not known, per subscription.
-CREATE TABLE onceward_in_doubt(
-  subscription INTEGER NOT NULL,
-  id INTEGER NOT NULL,
+-- Effects at third parties. Of a message: `scope` is the subscription; of a ledger: its number, negated, and no message.
+-- `state`: 0 intended, 1 started, 2 done, 3 failed, 4 in doubt. A started one is its owner's, by the owner's `ticket`. `unsure`
+-- says that an earlier call may have happened. Each time it comes to be in doubt it gets a number of its own, so that nobody
+-- resolves another doubt than the one looked into. The `boot` and `steady` columns are of the clock that nobody can set.
+CREATE TABLE onceward_effect(
+  id INTEGER PRIMARY KEY,
+  scope INTEGER NOT NULL,
+  message INTEGER NOT NULL,
   name TEXT NOT NULL,
-  since INTEGER NOT NULL,
-  PRIMARY KEY (subscription, id, name)
-) STRICT, WITHOUT ROWID;
+  state INTEGER NOT NULL CONSTRAINT state_known CHECK (state BETWEEN 0 AND 4),
+  owner INTEGER NOT NULL,
+  ticket INTEGER NOT NULL,
+  process INTEGER NOT NULL,
+  unsure INTEGER NOT NULL,
+  called_at INTEGER NOT NULL,
+  called_boot INTEGER NOT NULL,
+  called_steady INTEGER NOT NULL,
+  doubt INTEGER,
+  doubt_at INTEGER,
+  doubt_boot INTEGER,
+  doubt_steady INTEGER,
+  error TEXT,
+  request BLOB,
+  expires_at INTEGER,
+  result BLOB,
+  CONSTRAINT done_has_result CHECK ((state = 2) = (result IS NOT NULL)),
+  CONSTRAINT in_doubt_has_number CHECK (state <> 4 OR doubt IS NOT NULL)
+) STRICT;
+CREATE UNIQUE INDEX onceward_effect_name ON onceward_effect(scope, message, name);
+CREATE INDEX onceward_effect_started ON onceward_effect(owner) WHERE state = 1;
+CREATE INDEX onceward_effect_in_doubt ON onceward_effect(scope) WHERE state = 4;
+CREATE UNIQUE INDEX onceward_effect_doubt ON onceward_effect(doubt) WHERE state = 4;
+CREATE INDEX onceward_effect_expiry ON onceward_effect(expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE TABLE onceward_effect_ledger(
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE,
+  window_ms INTEGER,
+  created_at INTEGER NOT NULL
+) STRICT;
+
+-- What people decided about effects in doubt, for ever; what it was about stands in words, for it may be gone.
+CREATE TABLE onceward_resolution(
+  doubt INTEGER PRIMARY KEY,
+  queue TEXT,
+  subscription TEXT,
+  message INTEGER,
+  ledger TEXT,
+  name TEXT NOT NULL,
+  doubt_at INTEGER NOT NULL,
+  error TEXT,
+  applied INTEGER NOT NULL,
+  result BLOB,
+  evidence TEXT NOT NULL,
+  actor TEXT NOT NULL,
+  resolved_at INTEGER NOT NULL,
+  CONSTRAINT applied_has_result CHECK (applied = (result IS NOT NULL))
+) STRICT;
 
 -- Open stores. Each holds the lock on its slot for as long as it lives.
 CREATE TABLE onceward_instance(

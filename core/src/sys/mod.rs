@@ -5,6 +5,7 @@
 //!   (Python's `sqlite3`, another extension) can use the same file. `pool` holds the descriptors behind it.
 //! - `fork`: what a forked child may not inherit, and the number that tells a child from its parent.
 //! - `side`: the side file `<db>-onceward`: shared words, one lock per open store; `turns` is its fair write lock.
+//! - `boot`: the time since the machine was started, and which start that was.
 //! - `futex`: sleeping on a word until another thread or process changes it.
 //! - `space`: free space, and file systems on which WAL cannot work.
 //! - `version`: whether a database has changed.
@@ -16,6 +17,7 @@
 //! - Each descriptor of ours that carries a lock is listed in `fork`, so that a forked child lets go of it at once.
 //! - Words in shared memory only make things prompt; who holds what is decided by kernel locks alone.
 
+pub(crate) mod boot;
 pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod futex;

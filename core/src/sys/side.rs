@@ -127,7 +127,7 @@ impl SideFile {
         }
     }
 
-    /// Claims the first free slot, until drop or death. None if all are taken.
+    /// Claims the first free slot, until it is released, drop or death. None if all are taken.
     pub(crate) fn claim_slot(&self) -> io::Result<Option<u32>> {
         let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         for slot in (0..SLOTS_MAX).filter(|slot| !claimed.contains(slot)) {
@@ -141,6 +141,16 @@ impl SideFile {
             }
         }
         Ok(None)
+    }
+
+    /// Lets a slot go that this store has claimed.
+    pub(crate) fn release_slot(&self, slot: u32) {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fd) = self.lock_fd() {
+            // What cannot be let go now is let go with the descriptor.
+            let _ = os::try_lock(fd, Lock::None, slot_byte(slot), 1);
+        }
+        claimed.retain(|other| *other != slot);
     }
 
     /// Whether a living store, this one or another, has claimed the slot.

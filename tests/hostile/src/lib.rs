@@ -7,6 +7,7 @@
 
 pub mod actor;
 pub mod audit;
+pub mod effects;
 pub mod faults;
 pub mod full;
 pub mod history;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use onceward_hostile::actor::Errors;
 use onceward_hostile::workload::{self, Run};
-use onceward_hostile::{faults, full, kills, plain};
+use onceward_hostile::{effects, faults, full, kills, plain};
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             faults::work(folder, number(threads), number(steps), number(seed)).map(|errors| report(&errors))
         }
         ("worker", [process, seed]) => kills::work(folder, number(process) as u32, number(seed)),
+        ("effects", [messages]) => effects::work(folder, number(messages)).map_err(|error| error.to_string()),
         ("fill", [process, bytes]) => full::fill(folder, number(process) as u32, number(bytes) as usize),
         _ => Err(format!("unknown job {job} {rest:?}")),
     };
