@@ -37,7 +37,8 @@ def source_files(root: Path) -> Iterator[Path]:
         if path.is_dir():
             if path.name not in SKIPPED_FOLDERS and not (path.name.startswith(".") and path.name.endswith("_cache")):
                 yield from source_files(path)
-        elif path.suffix not in BINARY_SUFFIXES:
+        # In a worktree .git is a file, and names the machine's paths.
+        elif path.suffix not in BINARY_SUFFIXES and path.name not in SKIPPED_FOLDERS:
             yield path
 
 
