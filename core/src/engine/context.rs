@@ -60,6 +60,8 @@ pub(crate) struct Context<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Commit {
     pub(crate) needs_sync: bool,
+    /// The count of sends that must be on disk before what is handed over is; somebody else is syncing them.
+    pub(crate) awaits: Option<u32>,
     pub(crate) wakes: Vec<Wake>,
     pub(crate) settlements: Vec<Settlement>,
     /// Sends that must be on disk before they are answered or handed over.

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crate::engine::bell::{SENT, SYNCED};
 use crate::engine::context::TokenUse;
@@ -99,13 +100,29 @@ pub(crate) fn synced(side: &SideFile) -> u32 {
     side.word(SYNCED).load(Ordering::SeqCst)
 }
 
+/// Waits until somebody has synced so many sends, for a bounded time. False if nobody has.
+pub(crate) fn await_synced(side: &SideFile, count: u32, patience: Duration) -> bool {
+    let since = Instant::now();
+    loop {
+        let known = synced(side);
+        if reached(known, count) {
+            return true;
+        }
+        let left = patience.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return false;
+        }
+        side.wait(SYNCED, known, Some(left));
+    }
+}
+
 /// Notes that a sync which began when `count` commits were done has ended.
 pub(crate) fn note_synced(side: &SideFile, count: u32) {
     let word = side.word(SYNCED);
     let mut known = word.load(Ordering::SeqCst);
     while !reached(known, count) {
         match word.compare_exchange(known, count, Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => return,
+            Ok(_) => return side.wake(SYNCED, i32::MAX as u32),
             Err(now) => known = now,
         }
     }

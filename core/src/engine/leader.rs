@@ -131,6 +131,8 @@ pub(crate) struct Finished {
     pub(crate) answers: Vec<Result<Reply>>,
     /// The number of the last commit that must be on disk before anyone is answered.
     pub(crate) sync: Option<u64>,
+    /// The count of sends, synced by others, that the answers wait for, and the number of the commit that has them.
+    pub(crate) awaits: Option<(u32, u64)>,
     pub(crate) wakes: Vec<crate::engine::context::Wake>,
 }
 

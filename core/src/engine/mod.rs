@@ -65,6 +65,9 @@ const OPERATIONS_PER_COMMIT: usize = 256;
 /// Bytes in one commit, unless a single operation has more.
 const BYTES_PER_COMMIT: u64 = 8 << 20;
 
+/// How long a receive waits for the sync of whoever sent what it hands over, before it syncs by itself.
+const OTHERS_SYNC_MAX: Duration = Duration::from_millis(3);
+
 /// How long closing waits for other writers.
 const CLOSING_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -321,6 +324,9 @@ impl Engine {
             answer => answer,
         }));
         finished.wakes.extend(committed.commit.wakes);
+        if let Some(sent) = committed.commit.awaits {
+            finished.awaits = Some((sent, number));
+        }
         if committed.commit.needs_sync || tokens_unsafe {
             finished.sync = Some(number);
         }
@@ -426,7 +432,8 @@ impl Engine {
 
 impl Run for Engine {
     fn commit(&self, operations: &[&Operation]) -> Finished {
-        let mut finished = Finished { answers: Vec::with_capacity(operations.len()), sync: None, wakes: Vec::new() };
+        let mut finished =
+            Finished { answers: Vec::with_capacity(operations.len()), sync: None, awaits: None, wakes: Vec::new() };
         let mut rest = operations;
         while !rest.is_empty() {
             let (mut count, mut bytes) = (0, 0);
@@ -438,11 +445,19 @@ impl Run for Engine {
             self.commit_chunk(chunk, &mut finished);
             rest = after;
         }
+        // Before the sync: who wakes looks while it runs, and waits for its end before it hands anything over.
+        bell::ring(self.side(), &finished.wakes);
         finished
     }
 
     fn finish(&self, finished: &mut Finished) {
         failpoint("before-sync");
+        if let Some((sent, number)) = finished.awaits
+            && finished.sync.is_none()
+            && !durable::await_synced(self.side(), sent, OTHERS_SYNC_MAX)
+        {
+            finished.sync = Some(number);
+        }
         if let Some(number) = finished.sync
             && let Err(error) = self.ensure_synced(number)
         {
@@ -450,8 +465,6 @@ impl Run for Engine {
                 *answer = Err(error.clone());
             }
         }
-        // After the sync, so that whoever wakes need not sync again what it is handed.
-        bell::ring(self.side(), &finished.wakes);
     }
 }
 

@@ -121,6 +121,7 @@ impl Writer {
                 Ok(one) => {
                     all.answers.extend(one.answers);
                     all.commit.needs_sync |= one.commit.needs_sync;
+                    all.commit.awaits = one.commit.awaits.or(all.commit.awaits);
                     all.commit.wakes.extend(one.commit.wakes);
                     all.commit.tokens.extend(one.commit.tokens);
                 }
@@ -232,7 +233,9 @@ impl Writer {
         let (sent, synced) = (durable::sent(side), durable::synced(side));
         self.durable.observe(sent, synced, &commit.lane_ends);
         let young = |&(lane, id): &(i64, i64)| !self.durable.is_below(lane, id);
-        commit.needs_sync |= sent != synced && commit.handed_over.iter().any(young);
+        if sent != synced && commit.handed_over.iter().any(young) {
+            commit.awaits = Some(sent);
+        }
     }
 
     /// Starts the log over when it has grown enough, so that it is written over rather than made longer, which costs a

@@ -108,6 +108,24 @@ impl OpenedFile {
         self.sync_data()
     }
 
+    /// Writes zeros from one offset to another.
+    pub(crate) fn write_zeros(&self, from: u64, to: u64) -> io::Result<()> {
+        let zeros = vec![0u8; usize::try_from(to.saturating_sub(from)).unwrap_or(REWRITE_BYTES).min(REWRITE_BYTES)];
+        let mut at = from;
+        while at < to {
+            let count = usize::try_from(to - at).unwrap_or(REWRITE_BYTES).min(zeros.len());
+            // SAFETY: `fd` is open until drop, and the buffer holds at least `count` bytes.
+            let written = os::retry(|| unsafe {
+                libc::pwrite(self.fd, zeros.as_ptr().cast(), count, at.cast_signed()) as c_int
+            })?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            at += u64::from(written.unsigned_abs());
+        }
+        Ok(())
+    }
+
     /// Allocates disk space for the first `bytes` bytes without changing the size. `Unsupported` where it cannot be done.
     pub(crate) fn reserve(&self, bytes: u64) -> io::Result<()> {
         let len = i64::try_from(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
