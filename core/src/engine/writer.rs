@@ -25,6 +25,8 @@ pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 /// Frames in the log that make a checkpoint worth its syncs: 4 MiB.
 pub(crate) const CHECKPOINT_FRAMES: u64 = 1_000;
+/// Frames more after which one is tried again that a reader kept from its end.
+const CHECKPOINT_AGAIN_FRAMES: u64 = 200;
 const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 const CHECKPOINT_RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 
@@ -93,6 +95,10 @@ impl Writer {
     /// Runs the operations in one commit. What SQLite fails on is tried once more by itself, so that one operation's
     /// trouble is not another's.
     pub(crate) fn run(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
+        if self.log_is_full() {
+            // The reader that made it so may have ended.
+            self.checkpoint(CHECKPOINT_PASSIVE);
+        }
         match self.attempt(operations, outside) {
             Ok(committed) => committed,
             Err(error) if kind_of(&error) == Some(ErrorKind::Full) => {
@@ -185,11 +191,15 @@ impl Writer {
         Ok(())
     }
 
+    fn log_is_full(&self) -> bool {
+        self.opened.is_some() && self.frames.load(Ordering::Relaxed) * 4096 > self.wal_bytes_max
+    }
+
     /// Makes sure that a commit that adds `bytes` finds room, without touching what is kept back for settling.
     pub(crate) fn make_room(&mut self, bytes: u64) -> Result<()> {
         let Some(opened) = &self.opened else { return Ok(()) };
         let frames = self.frames.load(Ordering::Relaxed);
-        if frames * 4096 > self.wal_bytes_max {
+        if self.log_is_full() {
             return Err(Error::new(
                 ErrorKind::Full,
                 format!(
@@ -239,15 +249,16 @@ impl Writer {
     }
 
     /// Starts the log over when it has grown enough, so that it is written over rather than made longer, which costs a
-    /// sync several times as much. Where a reader keeps it from that, it is tried again after as many frames more.
+    /// sync about twice as much. Where a reader keeps it from that, it is tried again soon: readers come and go.
     pub(crate) fn tend_log(&mut self) {
         let frames = self.frames.load(Ordering::Relaxed);
         if frames < self.checkpoint_at {
-            self.checkpoint_at = self.checkpoint_at.min(frames + CHECKPOINT_FRAMES);
+            self.checkpoint_at = self.checkpoint_at.min(CHECKPOINT_FRAMES.max(frames + CHECKPOINT_AGAIN_FRAMES));
             return;
         }
         self.checkpoint(CHECKPOINT_PASSIVE);
-        self.checkpoint_at = self.frames.load(Ordering::Relaxed) + CHECKPOINT_FRAMES;
+        let left = self.frames.load(Ordering::Relaxed);
+        self.checkpoint_at = if left == 0 { CHECKPOINT_FRAMES } else { left + CHECKPOINT_AGAIN_FRAMES };
     }
 
     fn checkpoint(&self, sql: &'static str) {
