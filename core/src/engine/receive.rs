@@ -19,6 +19,8 @@ use crate::rules::{isolation, verdict};
 use crate::semantics::Semantics;
 use crate::types::{MessageId, Millis, Token};
 
+/// Rows of one read that room is made for.
+const ROWS_EXPECTED: usize = 1_000;
 /// Due intervals looked at in one go.
 const DUE_ROWS: i64 = 256;
 /// Messages that one receive looks at beyond those it may take: delayed, expired and blocked ones only move the cursor.
@@ -327,7 +329,8 @@ impl Batch {
         let Rows { rows, cut_at } = rows;
         let all = (rows.len() as i64) < limit;
         self.scanned += rows.len();
-        let (mut taken, mut parked, mut delayed) = (Vec::new(), Vec::new(), Vec::new());
+        self.deliveries.reserve(if self.aside { 0 } else { rows.len() });
+        let (mut taken, mut parked, mut delayed) = (Vec::with_capacity(rows.len()), Vec::new(), Vec::new());
         let mut seen = 0;
         let past_last = rows.last().map_or(cursor.lane_next, |row| row.id + 1);
         let mut end = cut_at.unwrap_or(if all { cursor.lane_next } else { past_last });
@@ -494,6 +497,11 @@ fn cursors(cx: &Context<'_>, subscription: SubscriptionId) -> Outcome<Vec<Cursor
     })?)
 }
 
+/// Room for as many as will come, where they are not very many.
+fn capacity(limit: i64) -> usize {
+    usize::try_from(limit).map_or(0, |limit| limit.min(ROWS_EXPECTED))
+}
+
 /// Rows of the log, in order.
 struct Rows {
     rows: Vec<Row>,
@@ -504,7 +512,7 @@ struct Rows {
 fn read_rows(cx: &Context<'_>, sql: &'static str, span: Interval, limit: i64) -> Outcome<Rows> {
     let mut statement = cx.statement(sql)?;
     let mut found = statement.query((span.lo, span.hi, limit))?;
-    let mut rows: Vec<Row> = Vec::new();
+    let mut rows: Vec<Row> = Vec::with_capacity(capacity(limit));
     let mut bytes = 0;
     while let Some(row) = found.next()? {
         if bytes > RECEIVE_BYTES_MAX {
