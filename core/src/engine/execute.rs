@@ -39,6 +39,7 @@ pub(crate) fn execute(cx: &mut Context<'_>, operation: &Operation) -> Outcome<Re
         Operation::Reclaim => Reply::Flag(sweep::reclaim_dead(cx)?),
         Operation::Expire { after } => Reply::Swept { next: sweep::expire(cx, *after)? },
         Operation::Effect(operation) => effect::execute(cx, operation)?,
+        Operation::Absorb => Reply::Done,
         Operation::ForgetKeys => Reply::Count(sweep::forget_keys(cx)?),
     })
 }

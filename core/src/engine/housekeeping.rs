@@ -257,6 +257,7 @@ impl Housekeeper {
         {
             self.data_version = version;
             self.others = None;
+            engine.absorb_foreign();
             engine.house.wake_sleepers(engine.side());
         }
         self.reclaim(engine);
@@ -294,6 +295,7 @@ impl Housekeeper {
     fn sweep(&mut self, engine: &Engine) {
         self.others = None;
         self.reclaim(engine);
+        engine.absorb_foreign();
         let now = engine.now().get();
         if engine.any(sql::ANY_EXPIRED, now) {
             for _ in 0..SWEEPS_MAX {

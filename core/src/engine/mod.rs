@@ -11,6 +11,7 @@ mod context;
 mod durable;
 pub(crate) mod effect;
 mod execute;
+mod foreign;
 mod guard;
 pub(crate) mod housekeeping;
 mod leader;
@@ -247,6 +248,7 @@ impl Engine {
     /// Runs a read. In memory there is one connection only; in a file readers have their own.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
         self.check_usable()?;
+        self.absorb_foreign();
         let gone = || Error::new(ErrorKind::Closed, "the store is closed");
         let outcome = if self.files.path.is_some() {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,6 +257,19 @@ impl Engine {
             read(&self.writer().as_ref().ok_or_else(gone)?.conn)
         };
         outcome.map_err(|error| storage_error("reading", &error))
+    }
+
+    /// Deals with what programs did through SQL since the last commit, unless others are writing: then theirs does.
+    pub(crate) fn absorb_foreign(&self) {
+        let any = {
+            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+            let exists = |conn: &Connection| conn.prepare_cached(sql::ANY_FOREIGN)?.exists([]);
+            reader.as_ref().is_some_and(|conn| matches!(exists(conn), Ok(true)))
+        };
+        if any {
+            // Should it fail, the next commit does it.
+            let _ = self.call_briefly(Operation::Absorb);
+        }
     }
 
     /// The writing connection, unless somebody is writing.

@@ -133,6 +133,8 @@ pub(crate) enum Operation {
     },
     ForgetKeys,
     Effect(EffectOperation),
+    /// Nothing of its own: what programs did through SQL is dealt with before every operation.
+    Absorb,
 }
 
 impl Operation {
@@ -168,6 +170,7 @@ impl Prepared {
     }
 }
 
+/// What the ledger keeps of a body.
 pub(crate) fn fingerprint(body: &[u8]) -> Fingerprint {
     use sha2::Digest;
     let digest = sha2::Sha256::digest(body);

@@ -196,6 +196,18 @@ pub(crate) const RESOLUTION_GET: &str = "SELECT applied, result, actor FROM once
 pub(crate) const RESOLUTION_LIST: &str = "SELECT doubt, queue, subscription, message, ledger, name, doubt_at, error, \
     result, evidence, actor, resolved_at FROM onceward_resolution WHERE doubt > ?1 ORDER BY doubt LIMIT ?2";
 
+// What programs did through the views of the file.
+pub(crate) const FOREIGN_FIRST: &str = "SELECT id, verb, subscription, message, at, delay_ms, headers IS NOT NULL \
+    FROM onceward_foreign ORDER BY id LIMIT ?1";
+pub(crate) const FOREIGN_DELETE: &str = "DELETE FROM onceward_foreign WHERE id <= ?1";
+pub(crate) const FOREIGN_HEADERS: &str = "SELECT header.key, header.atom FROM onceward_foreign AS f \
+    JOIN json_each(iif(json_error_position(f.headers) = 0, f.headers, '{}')) AS header WHERE f.id = ?1";
+pub(crate) const MESSAGE_KEYED_BODY: &str = "SELECT key, body FROM onceward_message WHERE id = ?1 AND key IS NOT NULL";
+pub(crate) const MESSAGE_HEADERS_SET: &str = "UPDATE onceward_message SET headers = ?2 WHERE id = ?1";
+pub(crate) const LEDGER_FINGERPRINT: &str = "UPDATE onceward_ledger SET fingerprint = ?4 \
+    WHERE scope = ?1 AND key = ?2 AND message = ?3 AND fingerprint IS NULL";
+pub(crate) const ANY_FOREIGN: &str = "SELECT 1 FROM onceward_foreign LIMIT 1";
+
 // Instances and trash.
 pub(crate) const INSTANCE_NEXT: &str =
     "UPDATE onceward_meta SET next_instance = next_instance + 1 WHERE id = 1 RETURNING next_instance - 1";
@@ -236,8 +248,11 @@ mod tests {
     }
 
     /// Statements that may read a whole table, because they run rarely or the table is small: queues, lanes, instances,
-    /// and leases, when a holder has died.
-    const MAY_SCAN: [&str; 8] = [
+    /// leases, when a holder has died, and what came in through SQL since the last commit.
+    const MAY_SCAN: [&str; 11] = [
+        "FOREIGN_FIRST",
+        "FOREIGN_HEADERS",
+        "ANY_FOREIGN",
         "QUEUE_NAMES",
         "LANE_LAST",
         "TOKENS_SKIP",

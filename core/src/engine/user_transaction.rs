@@ -14,7 +14,7 @@ use crate::engine::context::{Commit, Context, Fault, Known};
 use crate::engine::execute::execute;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
-use crate::engine::{Engine, bell, guard};
+use crate::engine::{Engine, bell, foreign, guard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::convert::{kind_of, statement_error, storage_error};
 use crate::transaction::{Rows, Value};
@@ -132,21 +132,27 @@ impl Engine {
             if added > 0 {
                 writer.make_room(added)?;
             }
-            let parts = (&*self.clock, &*self.random, &*self.liveness);
-            let mut cx = Context::new(&writer.conn, self.clock.now(), parts, writer.instance, &writer.settled);
-            cx.commit = std::mem::take(commit);
-            // The application's statements may have come in between, and triggers with them.
-            cx.commit.known = Known::default();
-            let reply = execute(&mut cx, operation);
-            *commit = cx.commit;
-            reply.map_err(|fault| match fault {
-                Fault::Refused(error) => error,
-                Fault::Failed(error) => {
-                    // Half of an operation must not be committed.
-                    writer.roll_back();
-                    storage_error("writing", &error)
-                }
-            })
+            self.carry_out(writer, commit, operation)
+        })
+    }
+
+    /// Deals with what the application's statements did through the file's views, then runs the operation.
+    fn carry_out(&self, writer: &Writer, commit: &mut Commit, operation: &Operation) -> Result<Reply> {
+        let parts = (&*self.clock, &*self.random, &*self.liveness);
+        let mut cx = Context::new(&writer.conn, self.clock.now(), parts, writer.instance, &writer.settled);
+        cx.commit = std::mem::take(commit);
+        // The application's statements may have come in between, and triggers with them.
+        cx.commit.known = Known::default();
+        let absorbed = foreign::absorb(&mut cx);
+        let reply = absorbed.and_then(|()| execute(&mut cx, operation));
+        *commit = cx.commit;
+        reply.map_err(|fault| match fault {
+            Fault::Refused(error) => error,
+            Fault::Failed(error) => {
+                // Half of an operation must not be committed.
+                writer.roll_back();
+                storage_error("writing", &error)
+            }
         })
     }
 
@@ -199,6 +205,7 @@ impl Engine {
         let mut numbered = None;
         let mut wakes = Vec::new();
         let outcome = self.within(number, |writer, commit| {
+            self.carry_out(writer, commit, &Operation::Absorb)?;
             writer.count_sends(commit, self.side());
             writer.commit().map_err(|error| {
                 writer.roll_back();

@@ -9,6 +9,7 @@ use crate::clock::{Clock, Liveness, Random};
 use crate::engine::context::{Commit, Context, Fault, Known};
 use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
+use crate::engine::foreign;
 use crate::engine::guard::Guard;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::settled::Settled;
@@ -140,11 +141,10 @@ impl Writer {
     fn attempt(&mut self, operations: &[&Operation], outside: Outside<'_>) -> rusqlite::Result<Committed> {
         let mut committed = Committed::default();
         self.begin()?;
-        match self.known.take() {
-            Some((version, known)) if data_version(&self.conn) == Some(version) => committed.commit.known = known,
-            _ => {}
-        }
-        match self.fill(operations, outside, &mut committed) {
+        let known = self.known.take().filter(|(version, _)| data_version(&self.conn) == Some(*version));
+        let alone = known.is_some();
+        committed.commit.known = known.map(|(_, known)| known).unwrap_or_default();
+        match self.fill(operations, outside, alone, &mut committed) {
             Ok(()) => {}
             Err(error) => {
                 self.roll_back();
@@ -163,10 +163,12 @@ impl Writer {
         Ok(committed)
     }
 
+    /// `alone` says that nobody else has written since the last commit, and nothing through SQL.
     fn fill(
         &mut self,
         operations: &[&Operation],
         outside: Outside<'_>,
+        alone: bool,
         committed: &mut Committed,
     ) -> rusqlite::Result<()> {
         let added: u64 = operations.iter().map(|operation| operation.bytes_added()).sum();
@@ -174,6 +176,13 @@ impl Writer {
         let parts = (outside.clock, outside.random, outside.liveness);
         let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled);
         cx.commit = std::mem::take(&mut committed.commit);
+        if !alone {
+            match foreign::absorb(&mut cx) {
+                Ok(()) => {}
+                Err(Fault::Failed(error)) => return Err(error),
+                Err(Fault::Refused(error)) => unreachable!("invariant: what was done is not refused: {error}"),
+            }
+        }
         for operation in operations {
             if let (Err(full), true) = (&room, operation.bytes_added() > 0) {
                 committed.answers.push(Err(full.clone()));

@@ -9,7 +9,8 @@ pub(crate) type Fingerprint = [u8; 16];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remembered {
     pub(crate) message: i64,
-    pub(crate) fingerprint: Vec<u8>,
+    /// None where it can no longer be known: then no other body is taken for the same.
+    pub(crate) fingerprint: Option<Vec<u8>>,
     pub(crate) expires_at: Option<i64>,
 }
 
@@ -24,7 +25,7 @@ pub(crate) enum SendVerdict {
 pub(crate) fn send(remembered: Option<&Remembered>, fingerprint: &Fingerprint, now: Millis) -> SendVerdict {
     match remembered {
         Some(entry) if entry.expires_at.is_some_and(|at| at <= now.get()) => SendVerdict::New,
-        Some(entry) if entry.fingerprint == fingerprint => SendVerdict::Duplicate { message: entry.message },
+        Some(entry) if entry.fingerprint.as_deref() == Some(fingerprint.as_slice()) => SendVerdict::Duplicate { message: entry.message },
         Some(entry) => SendVerdict::Conflict { message: entry.message },
         None => SendVerdict::New,
     }
@@ -47,12 +48,14 @@ mod tests {
 
     #[test]
     fn a_key_is_new_or_a_duplicate_or_a_conflict() {
-        let entry = Remembered { message: 9, fingerprint: vec![1; 16], expires_at: Some(100) };
+        let entry = Remembered { message: 9, fingerprint: Some(vec![1; 16]), expires_at: Some(100) };
         let at = |ms| Millis::new(ms);
         assert_eq!(send(None, &[1; 16], at(0)), SendVerdict::New);
         assert_eq!(send(Some(&entry), &[1; 16], at(99)), SendVerdict::Duplicate { message: 9 });
         assert_eq!(send(Some(&entry), &[2; 16], at(99)), SendVerdict::Conflict { message: 9 });
         assert_eq!(send(Some(&entry), &[2; 16], at(100)), SendVerdict::New);
+        let unknown = Remembered { fingerprint: None, ..entry.clone() };
+        assert_eq!(send(Some(&unknown), &[1; 16], at(99)), SendVerdict::Conflict { message: 9 });
         let kept = Remembered { expires_at: None, ..entry };
         assert_eq!(send(Some(&kept), &[1; 16], at(i64::MAX)), SendVerdict::Duplicate { message: 9 });
     }

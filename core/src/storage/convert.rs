@@ -12,11 +12,25 @@ pub(crate) fn storage_error(doing: &str, error: &rusqlite::Error) -> Error {
 
 /// Maps an error of a statement that the application wrote: what is not the store's own trouble is the statement's.
 pub(crate) fn statement_error(error: &rusqlite::Error) -> Error {
+    if let Some(refused) = refused_by_trigger(error) {
+        return refused;
+    }
     let kind = match kind_of(error) {
         Some(ErrorKind::Denied) | None => ErrorKind::Sql,
         Some(kind) => kind,
     };
     Error::with_source(kind, error.to_string(), DetachedSource(error.to_string()))
+}
+
+/// What a trigger of ours (`interface.sql`) refused: its text is `onceward: `, the kind, and what is wrong.
+fn refused_by_trigger(error: &rusqlite::Error) -> Option<Error> {
+    let rusqlite::Error::SqliteFailure(failure, Some(text)) = error else { return None };
+    if failure.extended_code != ffi::SQLITE_CONSTRAINT_TRIGGER {
+        return None;
+    }
+    let (kind, what) = text.strip_prefix("onceward: ")?.split_once(": ")?;
+    let kind = ErrorKind::ALL.into_iter().find(|known| known.name() == kind)?;
+    Some(Error::new(kind, format!("{what}; the transaction was rolled back")))
 }
 
 /// The kind that a result code stands for, where it stands for one of the store's own troubles.

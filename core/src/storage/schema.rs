@@ -14,7 +14,10 @@ pub(crate) const APPLICATION_ID: i64 = 0x4F4E_4345;
 pub(crate) const VERSION: i64 = 1;
 
 /// Migration `n` brings version `n` to version `n + 1`.
-const MIGRATIONS: [&str; VERSION as usize] = [CREATE];
+const MIGRATIONS: [[&str; 2]; VERSION as usize] = [[CREATE, INTERFACE]];
+
+/// The views and triggers that applications use with their own drivers.
+const INTERFACE: &str = include_str!("interface.sql");
 
 const CREATE: &str = "
 CREATE TABLE onceward_meta(
@@ -133,12 +136,13 @@ CREATE TABLE onceward_dead(
   PRIMARY KEY (subscription, id)
 ) STRICT, WITHOUT ROWID;
 
--- The deduplication ledger: which message a key stands for. It outlives the message.
+-- The deduplication ledger: which message a key stands for. It outlives the message. The fingerprint of a body that was
+-- sent through SQL is missing until the next commit of a store.
 CREATE TABLE onceward_ledger(
   scope INTEGER NOT NULL,
   key TEXT NOT NULL,
   message INTEGER NOT NULL,
-  fingerprint BLOB NOT NULL,
+  fingerprint BLOB,
   expires_at INTEGER,
   PRIMARY KEY (scope, key)
 ) STRICT, WITHOUT ROWID;
@@ -230,7 +234,7 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     }
     let from = from.unwrap_or(0);
     let ours = is_ours(conn)? || is_empty(conn)?;
-    let migrations = MIGRATIONS[from as usize..].concat();
+    let migrations = MIGRATIONS[from as usize..].concat().concat();
     let numbers = if ours {
         format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};")
     } else {
