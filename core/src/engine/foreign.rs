@@ -82,11 +82,10 @@ fn deal_with(cx: &mut Context<'_>, note: &Note) -> Outcome<()> {
     let terms = cx.terms(subscription)?;
     let run = Interval::one(note.message);
     match note.done {
-        Done::Sent => Ok(()),
         Done::Acknowledged => pending::finish(cx, &terms, run),
         Done::GivenBack => given_back(cx, &terms, note, run),
         Done::Died if terms.ordered => order::finished(cx, &terms, run),
-        Done::Died => Ok(()),
+        Done::Sent | Done::Died => Ok(()),
     }
 }
 
