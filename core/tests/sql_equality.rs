@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{HOUR, counts_of};
 use onceward::{
-    Backoff, Delivery, ErrorKind, Message, MessageId, Nack, Queue, QueueOptions, Receipt, ReceiveOptions, Semantics, Store,
-    Subscription,
+    Backoff, Delivery, ErrorKind, Message, MessageId, Nack, Queue, QueueOptions, Receipt, ReceiveOptions, Semantics,
+    Store, Subscription,
 };
 use rusqlite::Connection;
 
@@ -156,7 +156,8 @@ impl Side {
     }
 
     fn insert(&self, into: &str, parameters: impl rusqlite::Params) -> Answer {
-        match self.conn.prepare_cached(&format!("INSERT INTO {into}")).and_then(|mut insert| insert.execute(parameters)) {
+        match self.conn.prepare_cached(&format!("INSERT INTO {into}")).and_then(|mut insert| insert.execute(parameters))
+        {
             Ok(_) => Answer::Done,
             Err(error) => Answer::Failed(kind(&error)),
         }
@@ -169,7 +170,9 @@ impl Side {
             .subscriptions
             .iter()
             .flat_map(|subscription| subscription.dead_letters(None, 1_000).expect("lists"))
-            .map(|letter| (letter.message.id, letter.message.attempts, letter.reason, letter.error, letter.message.body))
+            .map(|letter| {
+                (letter.message.id, letter.message.attempts, letter.reason, letter.error, letter.message.body)
+            })
             .collect();
         let log: (i64, i64) = self
             .conn
@@ -348,7 +351,8 @@ fn run(seed: u64) {
                 message: MessageId::new(shown.0).expect("an id"),
                 token: onceward::Token::new(shown.1),
             };
-            let new = taken.iter().map(|shown| Known { from: *from, receipt: receipt(shown), acked: false, nacked: false });
+            let new =
+                taken.iter().map(|shown| Known { from: *from, receipt: receipt(shown), acked: false, nacked: false });
             known.extend(new);
         }
         assert_eq!(api.state(), sql.state(), "{at}");

@@ -257,7 +257,6 @@ impl Housekeeper {
         {
             self.data_version = version;
             self.others = None;
-            engine.absorb_foreign();
             engine.house.wake_sleepers(engine.side());
         }
         self.reclaim(engine);

@@ -311,18 +311,23 @@ fn guarded<T>(writer: &mut Writer, work: impl FnOnce(&rusqlite::Connection, &Ato
 }
 
 fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str, altering: &AtomicBool) -> Result<rusqlite::Statement<'a>> {
-    let prepared = conn.prepare(sql).map_err(|error| {
-        let rusqlite::Error::SqliteFailure(failure, _) = &error else { return statement_error(&error) };
-        if failure.extended_code & 0xff == rusqlite::ffi::SQLITE_AUTH {
-            return Error::new(
-                ErrorKind::Sql,
-                format!(
-                    "the statement is not allowed in a transaction: tables named onceward_… are the store's own, and \
-                     PRAGMA, ATTACH, BEGIN, COMMIT, SAVEPOINT and TEMP objects are not for it ({error})"
-                ),
-            );
+    let refused = |why: &str| {
+        Error::new(
+            ErrorKind::Sql,
+            format!(
+                "the statement is not allowed in a transaction: what is named onceward_… is the store's own, but for its \
+                 documented views, and PRAGMA, ATTACH, BEGIN, COMMIT, SAVEPOINT and TEMP objects are not for it ({why})"
+            ),
+        )
+    };
+    if guard::poses_as_ours(sql) {
+        return Err(refused("it names a part of them"));
+    }
+    let prepared = conn.prepare(sql).map_err(|error| match &error {
+        rusqlite::Error::SqliteFailure(failure, _) if failure.extended_code & 0xff == rusqlite::ffi::SQLITE_AUTH => {
+            refused(&error.to_string())
         }
-        statement_error(&error)
+        _ => statement_error(&error),
     })?;
     // SQLite does not say what a table is renamed to.
     if altering.load(Ordering::Relaxed) && sql.to_ascii_lowercase().contains(guard::OURS) {

@@ -25,7 +25,9 @@ pub(crate) enum SendVerdict {
 pub(crate) fn send(remembered: Option<&Remembered>, fingerprint: &Fingerprint, now: Millis) -> SendVerdict {
     match remembered {
         Some(entry) if entry.expires_at.is_some_and(|at| at <= now.get()) => SendVerdict::New,
-        Some(entry) if entry.fingerprint.as_deref() == Some(fingerprint.as_slice()) => SendVerdict::Duplicate { message: entry.message },
+        Some(entry) if entry.fingerprint.as_deref() == Some(fingerprint.as_slice()) => {
+            SendVerdict::Duplicate { message: entry.message }
+        }
         Some(entry) => SendVerdict::Conflict { message: entry.message },
         None => SendVerdict::New,
     }

@@ -5,6 +5,9 @@
 -- may say OR IGNORE or OR REPLACE, which then holds for the constraints of the writes below it too. What is refused rolls
 -- the application's whole transaction back; each text is `onceward: `, the kind of the error, and what is wrong.
 --
+-- A store's own transactions may use these views too: engine/guard.rs knows the names of the triggers, and of the WITH clauses
+-- that read tables.
+--
 -- What needs the engine's rules is left to it in `onceward_foreign`: it does that work before anything else of its next
 -- commit (engine/foreign.rs).
 
@@ -46,8 +49,10 @@ CREATE VIEW onceward_check_text(value) AS SELECT NULL WHERE 0;
 CREATE TRIGGER onceward_check_text_insert INSTEAD OF INSERT ON onceward_check_text BEGIN
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: text is not valid UTF-8')
     WHERE CAST(NEW.value AS BLOB) <> CAST((
-      WITH RECURSIVE place(at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM place WHERE at < length(NEW.value))
-      SELECT group_concat(char(unicode(substr(NEW.value, at, 1))), '') FROM place
+      WITH RECURSIVE onceward_place(at) AS (
+        SELECT 1 UNION ALL SELECT at + 1 FROM onceward_place WHERE at < length(NEW.value)
+      )
+      SELECT group_concat(char(unicode(substr(NEW.value, at, 1))), '') FROM onceward_place
     ) AS BLOB);
 END;
 
@@ -124,7 +129,7 @@ CREATE TRIGGER onceward_send_checked_insert INSTEAD OF INSERT ON onceward_send_c
     FROM onceward_ledger AS l
     WHERE l.scope = NEW.queue AND l.key = NEW.key AND coalesce(l.expires_at > NEW.now, 1)
       AND NOT EXISTS (SELECT 1 FROM onceward_message WHERE id = l.message)
-      AND coalesce(hex(l.fingerprint), '') <> (WITH RECURSIVE sha(
+      AND coalesce(hex(l.fingerprint), '') <> (WITH RECURSIVE onceward_round(
         i, whole, tail, last, word, a, b, c, d, e, f, g, h, v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12,
         v13, v14, v15, h0, h1, h2, h3, h4, h5, h6, h7
       ) AS (
@@ -193,10 +198,10 @@ CREATE TRIGGER onceward_send_checked_insert INSTEAD OF INSERT ON onceward_send_c
           CASE i % 65 WHEN 64 THEN h5 + f & 4294967295 ELSE h5 END,
           CASE i % 65 WHEN 64 THEN h6 + g & 4294967295 ELSE h6 END,
           CASE i % 65 WHEN 64 THEN h7 + h & 4294967295 ELSE h7 END
-        FROM sha JOIN onceward_sha256 ON round = i % 65 WHERE i < last
+        FROM onceward_round JOIN onceward_sha256 ON round = i % 65 WHERE i < last
       )
       SELECT printf('%08X%08X%08X%08X', h0 + a & 4294967295, h1 + b & 4294967295, h2 + c & 4294967295, h3 + d & 4294967295)
-      FROM sha WHERE i = last);
+      FROM onceward_round WHERE i = last);
   DELETE FROM onceward_ledger WHERE scope = NEW.queue AND key = NEW.key AND expires_at <= NEW.now;
   INSERT INTO onceward_lane_open(queue, priority)
     SELECT NEW.queue, NEW.priority
@@ -338,7 +343,7 @@ END;
 CREATE VIEW onceward_log(id, sent_at, key, ordering_key, priority, headers, body) AS
 SELECT m.id, m.sent_at, m.key, m.ordering_key, l.priority,
   CASE WHEN m.headers IS NULL THEN '{}' ELSE (
-    WITH RECURSIVE header(at, head) AS (
+    WITH RECURSIVE onceward_header(at, head) AS (
       SELECT 1, hex(substr(m.headers, 1, 9))
       UNION ALL SELECT
         at + 9 + (instr('123456789ABCDEF', substr(head, 3, 1)) * 16 + instr('123456789ABCDEF', substr(head, 4, 1)) *
@@ -355,7 +360,7 @@ SELECT m.id, m.sent_at, m.key, m.ordering_key, l.priority,
           16 + instr('123456789ABCDEF', substr(head, 12, 1)) * 1 + instr('123456789ABCDEF', substr(head, 13, 1)) *
           4096 + instr('123456789ABCDEF', substr(head, 14, 1)) * 256 + instr('123456789ABCDEF', substr(head, 15, 1))
           * 1048576 + instr('123456789ABCDEF', substr(head, 16, 1)) * 65536), 9))
-      FROM header WHERE at + 9 < length(m.headers)
+      FROM onceward_header WHERE at + 9 < length(m.headers)
     )
     SELECT json_group_object(
       CAST(substr(m.headers, at + 9, (instr('123456789ABCDEF', substr(head, 3, 1)) * 16 + instr('123456789ABCDEF',
@@ -378,56 +383,65 @@ SELECT m.id, m.sent_at, m.key, m.ordering_key, l.priority,
         instr('123456789ABCDEF', substr(head, 14, 1)) * 256 + instr('123456789ABCDEF', substr(head, 15, 1)) *
         1048576 + instr('123456789ABCDEF', substr(head, 16, 1)) * 65536))))
       END)
-    FROM header WHERE head <> ''
+    FROM onceward_header WHERE head <> ''
   ) END,
   m.body
 FROM onceward_message AS m JOIN onceward_lane AS l ON l.id = m.id >> 38;
 
 -- What receivers have, under leases that have not ended.
-CREATE VIEW onceward_inflight(
+CREATE VIEW onceward_inflight AS
+WITH onceward_held(
   queue, subscription, message, token, attempt, lease_expires_at_ms, sent_at_ms, key, ordering_key, priority, headers, body
-) AS
-SELECT q.name, s.name, m.id, p.token, p.attempt, p.due_at, m.sent_at, m.key, m.ordering_key, m.priority, m.headers, m.body
-FROM onceward_pending AS p
-  JOIN onceward_subscription AS s ON s.id = p.subscription
-  JOIN onceward_queue AS q ON q.id = s.queue
-  JOIN onceward_log AS m ON m.id >= p.lo AND m.id < p.hi
-WHERE p.owner IS NOT NULL AND p.due_at > CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER);
+) AS (
+  SELECT q.name, s.name, m.id, p.token, p.attempt, p.due_at, m.sent_at, m.key, m.ordering_key, m.priority, m.headers, m.body
+  FROM onceward_pending AS p
+    JOIN onceward_subscription AS s ON s.id = p.subscription
+    JOIN onceward_queue AS q ON q.id = s.queue
+    JOIN onceward_log AS m ON m.id >= p.lo AND m.id < p.hi
+  WHERE p.owner IS NOT NULL AND p.due_at > CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER)
+)
+SELECT * FROM onceward_held;
 
-CREATE VIEW onceward_dead_letters(
+CREATE VIEW onceward_dead_letters AS
+WITH onceward_died(
   queue, subscription, message, attempts, reason, error, died_at_ms, sent_at_ms, key, ordering_key, priority, headers, body
-) AS
-SELECT q.name, s.name, m.id, d.attempts, d.reason, d.error, d.died_at, m.sent_at, m.key, m.ordering_key, m.priority,
-  m.headers, m.body
-FROM onceward_dead AS d
-  JOIN onceward_subscription AS s ON s.id = d.subscription
-  JOIN onceward_queue AS q ON q.id = s.queue
-  JOIN onceward_log AS m ON m.id = d.id;
+) AS (
+  SELECT q.name, s.name, m.id, d.attempts, d.reason, d.error, d.died_at, m.sent_at, m.key, m.ordering_key, m.priority,
+    m.headers, m.body
+  FROM onceward_dead AS d
+    JOIN onceward_subscription AS s ON s.id = d.subscription
+    JOIN onceward_queue AS q ON q.id = s.queue
+    JOIN onceward_log AS m ON m.id = d.id
+)
+SELECT * FROM onceward_died;
 
 -- Every subscription of every queue, counted as the statistics do: by arithmetic on cursors and intervals.
-CREATE VIEW onceward_queues(
+CREATE VIEW onceward_queues AS
+WITH onceward_counted(
   queue, semantics, subscription, paused, ready, delayed, blocked, in_flight, dead
-) AS
-SELECT q.name, CASE q.semantics WHEN 0 THEN 'at-most-once' WHEN 1 THEN 'at-least-once' ELSE 'exactly-once' END, s.name,
-  q.paused,
-  coalesce((
-    SELECT sum(max(l.next, coalesce((SELECT m.id + 1 FROM onceward_message AS m
-        WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)) - c.next - c.gaps
-      - (SELECT count(*) FROM onceward_message AS m WHERE m.due_at IS NOT NULL AND m.id >> 38 = l.id
+) AS (
+  SELECT q.name, CASE q.semantics WHEN 0 THEN 'at-most-once' WHEN 1 THEN 'at-least-once' ELSE 'exactly-once' END, s.name,
+    q.paused,
+    coalesce((
+      SELECT sum(max(l.next, coalesce((SELECT m.id + 1 FROM onceward_message AS m
+          WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)) - c.next - c.gaps
+        - (SELECT count(*) FROM onceward_message AS m WHERE m.due_at IS NOT NULL AND m.id >> 38 = l.id
+          AND m.due_at > clock.now AND m.id >= c.next))
+      FROM onceward_cursor AS c JOIN onceward_lane AS l ON l.id = c.lane WHERE c.subscription = s.id), 0)
+      + coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
+        WHERE p.subscription = s.id AND p.due_at <= clock.now), 0),
+    coalesce((
+      SELECT sum((SELECT count(*) FROM onceward_message AS m WHERE m.due_at IS NOT NULL AND m.id >> 38 = c.lane
         AND m.due_at > clock.now AND m.id >= c.next))
-    FROM onceward_cursor AS c JOIN onceward_lane AS l ON l.id = c.lane WHERE c.subscription = s.id), 0)
-    + coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
-      WHERE p.subscription = s.id AND p.due_at <= clock.now), 0),
-  coalesce((
-    SELECT sum((SELECT count(*) FROM onceward_message AS m WHERE m.due_at IS NOT NULL AND m.id >> 38 = c.lane
-      AND m.due_at > clock.now AND m.id >= c.next))
-    FROM onceward_cursor AS c WHERE c.subscription = s.id), 0)
-    + coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
-      WHERE p.subscription = s.id AND p.owner IS NULL AND p.due_at > clock.now AND p.due_at < 9223372036854775807), 0),
-  coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
-    WHERE p.subscription = s.id AND p.due_at = 9223372036854775807), 0),
-  coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
-    WHERE p.subscription = s.id AND p.owner IS NOT NULL AND p.due_at > clock.now), 0),
-  s.dead
-FROM (SELECT CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) AS now) AS clock
-  JOIN onceward_queue AS q JOIN onceward_subscription AS s ON s.queue = q.id;
+      FROM onceward_cursor AS c WHERE c.subscription = s.id), 0)
+      + coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
+        WHERE p.subscription = s.id AND p.owner IS NULL AND p.due_at > clock.now AND p.due_at < 9223372036854775807), 0),
+    coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
+      WHERE p.subscription = s.id AND p.due_at = 9223372036854775807), 0),
+    coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
+      WHERE p.subscription = s.id AND p.owner IS NOT NULL AND p.due_at > clock.now), 0),
+    s.dead
+  FROM (SELECT CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) AS now) AS clock
+    JOIN onceward_queue AS q JOIN onceward_subscription AS s ON s.queue = q.id
+)
+SELECT * FROM onceward_counted;
