@@ -179,6 +179,8 @@ fn the_views_may_be_used_and_what_is_beneath_them_may_not() {
     assert_eq!(tx.query("SELECT token FROM mine", &[]).expect("queries").rows, vec![vec![token]]);
     for sql in [
         "SELECT * FROM onceward_message",
+        "SELECT count(*) FROM onceward_message",
+        "SELECT token FROM onceward_inflight WHERE 0 < (SELECT count(*) FROM onceward_message)",
         "SELECT * FROM onceward_foreign",
         "SELECT * FROM onceward_log",
         "SELECT (SELECT count(*) FROM onceward_pending) FROM onceward_inflight",

@@ -106,7 +106,7 @@ fn nack(delivery: &Delivery, delay_ms: &str, error: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |digits, byte| digits + &format!("{byte:02x}"))
 }
 
 const LOST: &str = "onceward: LeaseLost: the delivery is no longer the current one of its message";

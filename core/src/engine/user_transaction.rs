@@ -4,7 +4,7 @@
 //! forgot itself.
 
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rusqlite::types::ValueRef;
 
 use crate::engine::context::{Commit, Context, Fault, Known};
 use crate::engine::execute::execute;
+use crate::engine::guard::Guard;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
 use crate::engine::{Engine, bell, foreign, guard};
@@ -159,8 +160,8 @@ impl Engine {
     /// Runs a statement of the application, once for each set of parameters. Returns how many rows changed.
     pub(crate) fn execute_sql(&self, number: Number, sql: &str, sets: &[&[Value]]) -> Result<u64> {
         self.within(number, |writer, _| {
-            guarded(writer, |conn, altering| {
-                let mut statement = prepare(conn, sql, altering)?;
+            guarded(writer, |conn, guard| {
+                let mut statement = prepare(conn, sql, guard)?;
                 let mut changed = 0;
                 for parameters in sets {
                     let before = conn.total_changes();
@@ -182,8 +183,8 @@ impl Engine {
     /// Runs a query of the application.
     pub(crate) fn query_sql(&self, number: Number, sql: &str, parameters: &[Value]) -> Result<Rows> {
         self.within(number, |writer, _| {
-            guarded(writer, |conn, altering| {
-                let mut statement = prepare(conn, sql, altering)?;
+            guarded(writer, |conn, guard| {
+                let mut statement = prepare(conn, sql, guard)?;
                 let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
                 let mut found = statement
                     .query(rusqlite::params_from_iter(parameters.iter()))
@@ -302,15 +303,15 @@ impl Engine {
 }
 
 /// Runs `work` with our tables guarded against the application's statements.
-fn guarded<T>(writer: &mut Writer, work: impl FnOnce(&rusqlite::Connection, &AtomicBool) -> Result<T>) -> Result<T> {
+fn guarded<T>(writer: &mut Writer, work: impl FnOnce(&rusqlite::Connection, &Guard) -> Result<T>) -> Result<T> {
     writer.guard.on.store(true, Ordering::Relaxed);
     writer.guard.altering.store(false, Ordering::Relaxed);
-    let outcome = work(&writer.conn, &writer.guard.altering);
+    let outcome = work(&writer.conn, &writer.guard);
     writer.guard.on.store(false, Ordering::Relaxed);
     outcome
 }
 
-fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str, altering: &AtomicBool) -> Result<rusqlite::Statement<'a>> {
+fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str, guard: &Guard) -> Result<rusqlite::Statement<'a>> {
     let refused = |why: &str| {
         Error::new(
             ErrorKind::Sql,
@@ -323,6 +324,7 @@ fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str, altering: &AtomicBool)
     if guard::poses_as_ours(sql) {
         return Err(refused("it names a part of them"));
     }
+    guard.names_views.store(guard::names_views(sql), Ordering::Relaxed);
     let prepared = conn.prepare(sql).map_err(|error| match &error {
         rusqlite::Error::SqliteFailure(failure, _) if failure.extended_code & 0xff == rusqlite::ffi::SQLITE_AUTH => {
             refused(&error.to_string())
@@ -330,7 +332,7 @@ fn prepare<'a>(conn: &'a rusqlite::Connection, sql: &str, altering: &AtomicBool)
         _ => statement_error(&error),
     })?;
     // SQLite does not say what a table is renamed to.
-    if altering.load(Ordering::Relaxed) && sql.to_ascii_lowercase().contains(guard::OURS) {
+    if guard.altering.load(Ordering::Relaxed) && sql.to_ascii_lowercase().contains(guard::OURS) {
         return Err(Error::new(
             ErrorKind::Sql,
             "no table may be renamed to one named onceward_…: those are the store's",

@@ -82,7 +82,8 @@ CREATE TRIGGER onceward_send_insert INSTEAD OF INSERT ON onceward_send BEGIN
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: a priority other than 4 and an ordering_key exclude each other')
     WHERE NEW.ordering_key IS NOT NULL AND coalesce(NEW.priority, 4) <> 4;
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: delay_ms must be an integer from 0 to 316224000000')
-    WHERE NEW.delay_ms IS NOT NULL AND (typeof(NEW.delay_ms) <> 'integer' OR NEW.delay_ms NOT BETWEEN 0 AND 316224000000);
+    WHERE NEW.delay_ms IS NOT NULL AND (typeof(NEW.delay_ms) <> 'integer'
+      OR NEW.delay_ms NOT BETWEEN 0 AND 316224000000);
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: due_at_ms must be an integer, at most 316224000000 from now')
     WHERE NEW.due_at_ms IS NOT NULL AND (typeof(NEW.due_at_ms) <> 'integer' OR NEW.due_at_ms
       > CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) + 316224000000);
@@ -254,7 +255,8 @@ END;
 CREATE VIEW onceward_nack(message, token, delay_ms, error, subscription) AS SELECT NULL, NULL, NULL, NULL, NULL WHERE 0;
 CREATE TRIGGER onceward_nack_insert INSTEAD OF INSERT ON onceward_nack BEGIN
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: delay_ms must be an integer from 0 to 316224000000')
-    WHERE NEW.delay_ms IS NOT NULL AND (typeof(NEW.delay_ms) <> 'integer' OR NEW.delay_ms NOT BETWEEN 0 AND 316224000000);
+    WHERE NEW.delay_ms IS NOT NULL AND (typeof(NEW.delay_ms) <> 'integer'
+      OR NEW.delay_ms NOT BETWEEN 0 AND 316224000000);
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: error must be text of at most 4096 bytes without NUL characters')
     WHERE NEW.error IS NOT NULL AND (typeof(NEW.error) <> 'text'
       OR length(CAST(NEW.error AS BLOB)) > 4096 OR instr(NEW.error, char(0)) > 0);

@@ -5,4 +5,5 @@
 
 pub(crate) mod connection;
 pub(crate) mod convert;
+pub(crate) mod interface;
 pub(crate) mod schema;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::convert::storage_error;
+use crate::storage::interface::INTERFACE;
 
 /// `application_id` of a file that Onceward created: "ONCE" in ASCII.
 pub(crate) const APPLICATION_ID: i64 = 0x4F4E_4345;
@@ -15,9 +16,6 @@ pub(crate) const VERSION: i64 = 1;
 
 /// Migration `n` brings version `n` to version `n + 1`.
 const MIGRATIONS: [[&str; 2]; VERSION as usize] = [[CREATE, INTERFACE]];
-
-/// The views and triggers that applications use with their own drivers.
-const INTERFACE: &str = include_str!("interface.sql");
 
 const CREATE: &str = "
 CREATE TABLE onceward_meta(
