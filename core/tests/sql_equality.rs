@@ -114,7 +114,7 @@ impl Side {
                     self.queues[sending.queue].name(),
                     &sending.key,
                     &sending.body,
-                    sending.header.as_ref().map(|(name, value)| format!("{{\"{name}\": \"{value}\"}}")),
+                    sending.header.as_ref().map(|(name, value)| format!("{name}: {value}")),
                     sending.priority,
                     sending.delay.map(|delay| delay.as_millis() as i64),
                     sending.time_to_live.map(|ttl| ttl.as_millis() as i64),
@@ -261,7 +261,7 @@ fn sending(random: &mut Random) -> Sending {
         sending.body = vec![if random.one_in(8) { 1 } else { 0 }; 3];
     }
     if random.one_in(3) {
-        sending.header = Some(("größe".to_owned(), random.pick(&["", "1", "zwei ✓"]).to_owned()));
+        sending.header = Some(("größe".to_owned(), random.pick(&["", "1", " zwei: ✓ "]).to_owned()));
     }
     if queue == 2 && !random.one_in(4) {
         sending.ordering_key = Some(format!("line-{}", random.below(3)));

@@ -4,8 +4,6 @@
 //! they note in `onceward_foreign`, and it is done here, before anything else of the next commit of any store: so no
 //! operation ever sees a message sent without its fingerprint and headers, or one settled whose line was not moved on.
 
-use rusqlite::types::ValueRef;
-
 use crate::clock;
 use crate::engine::context::{Context, Fault, Outcome, Terms, lane_of};
 use crate::engine::operation::{self, QueueId, SubscriptionId};
@@ -36,7 +34,7 @@ struct Note {
     message: i64,
     at: Millis,
     delay_ms: Option<i64>,
-    has_headers: bool,
+    headers: Option<String>,
     number: i64,
 }
 
@@ -64,7 +62,7 @@ fn absorb_some(cx: &mut Context<'_>) -> Outcome<Option<i64>> {
             message: row.get(3)?,
             at: Millis::new(row.get(4)?),
             delay_ms: row.get(5)?,
-            has_headers: row.get(6)?,
+            headers: row.get(6)?,
         })
     })?;
     for note in &notes {
@@ -99,9 +97,7 @@ fn sent(cx: &mut Context<'_>, note: &Note) -> Outcome<()> {
     if let Some((key, fingerprint)) = keyed {
         cx.run(sql::LEDGER_FINGERPRINT, (queue.0, key, note.message, fingerprint.as_slice()))?;
     }
-    if note.has_headers
-        && let Some(headers) = encode_headers(&headers(cx, note.number)?)
-    {
+    if let Some(headers) = encode_headers(&headers(note.headers.as_deref().unwrap_or_default())) {
         cx.run(sql::MESSAGE_HEADERS_SET, (note.message, headers))?;
     }
     let row = cx.queue(queue)?;
@@ -111,15 +107,10 @@ fn sent(cx: &mut Context<'_>, note: &Note) -> Outcome<()> {
     Ok(())
 }
 
-/// The headers of a message, from the JSON object that it was sent with. The trigger has checked it, but for the encoding of
-/// its text.
-fn headers(cx: &Context<'_>, number: i64) -> Outcome<Headers> {
-    let text = |value: ValueRef<'_>| match value {
-        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
-        _ => String::new(),
-    };
-    let found = cx.rows(sql::FOREIGN_HEADERS, [number], |row| Ok((text(row.get_ref(0)?), text(row.get_ref(1)?))))?;
-    Ok(found.into_iter().map(|(name, value)| (name, value.into())).collect())
+/// Headers from lines of a name, a colon, and a value; one space after the colon is not the value's.
+fn headers(lines: &str) -> Headers {
+    let named = lines.lines().filter_map(|line| line.split_once(':'));
+    named.map(|(name, value)| (name.to_owned(), value.strip_prefix(' ').unwrap_or(value).into())).collect()
 }
 
 fn given_back(cx: &mut Context<'_>, terms: &Terms, note: &Note, run: Interval) -> Outcome<()> {
@@ -133,4 +124,17 @@ fn given_back(cx: &mut Context<'_>, terms: &Terms, note: &Note, run: Interval) -
     }
     cx.wake(terms.queue, terms.subscriptions, 1);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::headers;
+
+    #[test]
+    fn headers_are_lines_and_all_behind_the_colon_but_one_space_is_the_value() {
+        let found = headers("a: 1\nb:2\nc:  3 \nd: e: f\ng:\n");
+        let expected = [("a", "1"), ("b", "2"), ("c", " 3 "), ("d", "e: f"), ("g", "")];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.into())).into());
+        assert!(headers("").is_empty());
+    }
 }

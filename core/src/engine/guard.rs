@@ -24,9 +24,10 @@ const TRIGGERS: [&str; 9] = [
     "onceward_settle_held_insert",
 ];
 /// What else reads our tables beneath them: a view, and the WITH clauses of views and triggers.
-const READERS: [&str; 7] = [
+const READERS: [&str; 8] = [
     "onceward_log",
     "onceward_place",
+    "onceward_line",
     "onceward_round",
     "onceward_header",
     "onceward_held",

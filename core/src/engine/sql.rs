@@ -197,11 +197,9 @@ pub(crate) const RESOLUTION_LIST: &str = "SELECT doubt, queue, subscription, mes
     result, evidence, actor, resolved_at FROM onceward_resolution WHERE doubt > ?1 ORDER BY doubt LIMIT ?2";
 
 // What programs did through the views of the file.
-pub(crate) const FOREIGN_FIRST: &str = "SELECT id, verb, subscription, message, at, delay_ms, headers IS NOT NULL \
+pub(crate) const FOREIGN_FIRST: &str = "SELECT id, verb, subscription, message, at, delay_ms, headers \
     FROM onceward_foreign ORDER BY id LIMIT ?1";
 pub(crate) const FOREIGN_DELETE: &str = "DELETE FROM onceward_foreign WHERE id <= ?1";
-pub(crate) const FOREIGN_HEADERS: &str = "SELECT header.key, header.atom FROM onceward_foreign AS f \
-    JOIN json_each(iif(json_error_position(f.headers) = 0, f.headers, '{}')) AS header WHERE f.id = ?1";
 pub(crate) const MESSAGE_KEYED_BODY: &str = "SELECT key, body FROM onceward_message WHERE id = ?1 AND key IS NOT NULL";
 pub(crate) const MESSAGE_HEADERS_SET: &str = "UPDATE onceward_message SET headers = ?2 WHERE id = ?1";
 pub(crate) const LEDGER_FINGERPRINT: &str = "UPDATE onceward_ledger SET fingerprint = ?4 \
@@ -249,9 +247,8 @@ mod tests {
 
     /// Statements that may read a whole table, because they run rarely or the table is small: queues, lanes, instances,
     /// leases, when a holder has died, and what came in through SQL since the last commit.
-    const MAY_SCAN: [&str; 11] = [
+    const MAY_SCAN: [&str; 10] = [
         "FOREIGN_FIRST",
-        "FOREIGN_HEADERS",
         "ANY_FOREIGN",
         "QUEUE_NAMES",
         "LANE_LAST",

@@ -1,6 +1,6 @@
 -- The SQL interface: views that an application reads and writes with its own driver, in its own transactions.
 --
--- Works from SQLite 3.37 on, with `trusted_schema` off. A trigger has no variables: it inserts what it found out into the next
+-- Works from SQLite 3.37 on, with `trusted_schema` off (so without JSON). A trigger has no variables: it inserts what it found out into the next
 -- view, whose trigger goes on with it. Everything is checked before the first write, for a statement of the application
 -- may say OR IGNORE or OR REPLACE, which then holds for the constraints of the writes below it too. What is refused rolls
 -- the application's whole transaction back; each text is `onceward: `, the kind of the error, and what is wrong.
@@ -92,19 +92,28 @@ CREATE TRIGGER onceward_send_insert INSTEAD OF INSERT ON onceward_send BEGIN
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: time_to_live_ms must be an integer from 1 to 316224000000')
     WHERE NEW.time_to_live_ms IS NOT NULL AND (typeof(NEW.time_to_live_ms) <> 'integer'
       OR NEW.time_to_live_ms NOT BETWEEN 1 AND 316224000000);
-  SELECT RAISE(ROLLBACK, 'onceward: Invalid: headers must be text, a JSON object')
-    WHERE NEW.headers IS NOT NULL AND CASE
-      WHEN typeof(NEW.headers) <> 'text' THEN 1 WHEN NOT json_valid(NEW.headers) THEN 1
-      ELSE json_type(NEW.headers) <> 'object' END;
-  SELECT RAISE(ROLLBACK, 'onceward: Invalid: headers must have values of text, without NUL characters')
-    WHERE NEW.headers IS NOT NULL AND (instr(NEW.headers, char(0)) > 0 OR instr(NEW.headers, '\u0000') > 0
-      OR EXISTS (SELECT 1 FROM json_each(NEW.headers) AS header WHERE header.type <> 'text'));
+  SELECT RAISE(ROLLBACK, 'onceward: Invalid: headers must be text without NUL characters and carriage returns')
+    WHERE NEW.headers IS NOT NULL AND (typeof(NEW.headers) <> 'text'
+      OR instr(NEW.headers, char(0)) > 0 OR instr(NEW.headers, char(13)) > 0);
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: headers take names of 1 to 512 bytes, and 65536 bytes in all')
-    WHERE NEW.headers IS NOT NULL AND (
-      EXISTS (SELECT 1 FROM json_each(NEW.headers) AS header
-        WHERE length(CAST(header.key AS BLOB)) NOT BETWEEN 1 AND 512)
-      OR 65536 < (SELECT sum(length(CAST(header.key AS BLOB)) + length(CAST(header.value AS BLOB)))
-        FROM json_each(NEW.headers) AS header));
+    WHERE length(CAST(NEW.headers AS BLOB)) > 262144;
+  INSERT INTO onceward_check_text(value) SELECT NEW.headers WHERE NEW.headers GLOB '*[^ -~]*';
+  SELECT CASE
+    WHEN min(instr(line, ':')) = 0
+      THEN RAISE(ROLLBACK, 'onceward: Invalid: headers must have lines of a name, a colon, and a value')
+    WHEN min(instr(line, ':')) = 1 OR max(length(CAST(substr(line, 1, instr(line, ':') - 1) AS BLOB))) > 512
+        OR sum(length(CAST(line AS BLOB)) - 1 - (substr(line, instr(line, ':') + 1, 1) = ' ')) > 65536
+      THEN RAISE(ROLLBACK, 'onceward: Invalid: headers take names of 1 to 512 bytes, and 65536 bytes in all')
+    END
+    FROM (
+      WITH RECURSIVE onceward_line(line, rest) AS (
+        SELECT NULL, NEW.headers
+        UNION ALL
+        SELECT substr(rest, 1, instr(rest || char(10), char(10)) - 1), substr(rest, instr(rest || char(10), char(10)) + 1)
+        FROM onceward_line WHERE rest <> ''
+      )
+      SELECT line FROM onceward_line
+    );
   SELECT RAISE(ROLLBACK, 'onceward: Invalid: the queue is exactly-once: a key is required')
     WHERE NEW.key IS NULL AND 2 = (SELECT semantics FROM onceward_queue WHERE name = NEW.queue);
   INSERT INTO onceward_send_checked(
@@ -341,10 +350,10 @@ CREATE TRIGGER onceward_settle_held_insert INSTEAD OF INSERT ON onceward_settle_
     NEW.subscription, NEW.message, NEW.now, NEW.delay_ms);
 END;
 
--- A message of the log. Headers are a JSON object: text as it is, bytes as an object with their hexadecimal digits.
+-- A message of the log. Headers are lines: text as it is, bytes as a literal of SQL.
 CREATE VIEW onceward_log(id, sent_at, key, ordering_key, priority, headers, body) AS
 SELECT m.id, m.sent_at, m.key, m.ordering_key, l.priority,
-  CASE WHEN m.headers IS NULL THEN '{}' ELSE (
+  CASE WHEN m.headers IS NOT NULL THEN (
     WITH RECURSIVE onceward_header(at, head) AS (
       SELECT 1, hex(substr(m.headers, 1, 9))
       UNION ALL SELECT
@@ -364,11 +373,11 @@ SELECT m.id, m.sent_at, m.key, m.ordering_key, l.priority,
           * 1048576 + instr('123456789ABCDEF', substr(head, 16, 1)) * 65536), 9))
       FROM onceward_header WHERE at + 9 < length(m.headers)
     )
-    SELECT json_group_object(
+    SELECT group_concat(
       CAST(substr(m.headers, at + 9, (instr('123456789ABCDEF', substr(head, 3, 1)) * 16 + instr('123456789ABCDEF',
         substr(head, 4, 1)) * 1 + instr('123456789ABCDEF', substr(head, 5, 1)) * 4096 + instr('123456789ABCDEF',
         substr(head, 6, 1)) * 256 + instr('123456789ABCDEF', substr(head, 7, 1)) * 1048576 +
-        instr('123456789ABCDEF', substr(head, 8, 1)) * 65536)) AS TEXT),
+        instr('123456789ABCDEF', substr(head, 8, 1)) * 65536)) AS TEXT) || ': ' ||
       CASE substr(head, 1, 2) WHEN '00'
       THEN CAST(substr(m.headers, at + 9 + (instr('123456789ABCDEF', substr(head, 3, 1)) * 16 +
         instr('123456789ABCDEF', substr(head, 4, 1)) * 1 + instr('123456789ABCDEF', substr(head, 5, 1)) * 4096 +
@@ -377,14 +386,14 @@ SELECT m.id, m.sent_at, m.key, m.ordering_key, l.priority,
         + instr('123456789ABCDEF', substr(head, 12, 1)) * 1 + instr('123456789ABCDEF', substr(head, 13, 1)) * 4096 +
         instr('123456789ABCDEF', substr(head, 14, 1)) * 256 + instr('123456789ABCDEF', substr(head, 15, 1)) *
         1048576 + instr('123456789ABCDEF', substr(head, 16, 1)) * 65536)) AS TEXT)
-      ELSE json_object('hex', hex(substr(m.headers, at + 9 + (instr('123456789ABCDEF', substr(head, 3, 1)) * 16 +
+      ELSE 'x''' || hex(substr(m.headers, at + 9 + (instr('123456789ABCDEF', substr(head, 3, 1)) * 16 +
         instr('123456789ABCDEF', substr(head, 4, 1)) * 1 + instr('123456789ABCDEF', substr(head, 5, 1)) * 4096 +
         instr('123456789ABCDEF', substr(head, 6, 1)) * 256 + instr('123456789ABCDEF', substr(head, 7, 1)) * 1048576
         + instr('123456789ABCDEF', substr(head, 8, 1)) * 65536), (instr('123456789ABCDEF', substr(head, 11, 1)) * 16
         + instr('123456789ABCDEF', substr(head, 12, 1)) * 1 + instr('123456789ABCDEF', substr(head, 13, 1)) * 4096 +
         instr('123456789ABCDEF', substr(head, 14, 1)) * 256 + instr('123456789ABCDEF', substr(head, 15, 1)) *
-        1048576 + instr('123456789ABCDEF', substr(head, 16, 1)) * 65536))))
-      END)
+        1048576 + instr('123456789ABCDEF', substr(head, 16, 1)) * 65536))) || ''''
+      END, char(10))
     FROM onceward_header WHERE head <> ''
   ) END,
   m.body
