@@ -116,8 +116,8 @@ fn sends_of_one_transaction_through_sql_and_through_the_api_know_of_each_other()
     tx.execute("INSERT INTO onceward_send(queue, key, body) VALUES ('payments', 'last', x'6c617374')", &[])
         .expect("sends");
     tx.commit().expect("commits");
-    assert_eq!(bodies(&take(&queue, 9)), ["before", "\u{1}", "after", "last"]);
     assert_eq!(world.count("onceward_foreign"), 0, "the commit itself has finished them");
+    assert_eq!(bodies(&take(&queue, 9)), ["before", "\u{1}", "after", "last"]);
 }
 
 #[test]

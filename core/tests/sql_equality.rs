@@ -94,7 +94,7 @@ impl Side {
         let queues = vec![
             store.queue_with("amo", Semantics::AtMostOnce, plain()).expect("opens"),
             store.queue_with("alo", Semantics::AtLeastOnce, plain().attempts_max(2)).expect("opens"),
-            store.queue_with("lines", Semantics::AtLeastOnce, plain().attempts_max(3)).expect("opens"),
+            store.queue_with("lines", Semantics::AtLeastOnce, plain().attempts_max(2)).expect("opens"),
             store.queue_with("two", Semantics::ExactlyOnce, plain().subscriptions(["a", "b"])).expect("opens"),
         ];
         let mut subscriptions: Vec<Subscription> =

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{HOUR, PATIENCE, SECOND, bodies, body, counts, fails, folder, receipts, take, take_of, take_one};
+use common::{HOUR, PATIENCE, SECOND, bodies, body, counts, fails, folder, receipts, take, take_of, take_one, taken};
 use onceward::limits::LANE_SEQUENCE_MAX;
 use onceward::{
     Backoff, Delivery, ErrorKind, HeaderValue, Message, Queue, QueueOptions, Semantics, Start, Store, Window,
@@ -381,7 +381,14 @@ fn what_is_given_back_waits_for_its_delay_or_the_queues_backoff() {
         file.store.queue_with("jobs", Semantics::AtLeastOnce, QueueOptions::new().backoff(backoff)).expect("opens");
     common::send_all(&queue, &["a", "b", "c"]);
     let batch = take(&queue, 3);
-    file.run(&(nack(&batch[0], "0", "NULL") + &nack(&batch[1], "7200000", "NULL") + &nack(&batch[2], "NULL", "NULL")));
+    file.run(
+        &("BEGIN;".to_owned()
+            + &nack(&batch[0], "0", "NULL")
+            + &nack(&batch[1], "7200000", "NULL")
+            + &nack(&batch[2], "NULL", "NULL")),
+    );
+    assert_eq!(file.number("SELECT 10 * ready + delayed FROM onceward_queues"), 12, "as it is within the transaction");
+    file.run("COMMIT");
     assert_eq!(counts(&queue), [1, 2, 0, 0, 0]);
     let wait = |delivery: &Delivery| {
         let id = delivery.id();
@@ -460,6 +467,25 @@ fn what_is_behind_a_message_given_back_is_taken_back_with_it() {
     file.run(&ack(&again[0]));
     file.run(&(ack(&again[2]) + &ack(&again[1])));
     assert_eq!((counts(&queue), file.number("SELECT count(*) FROM onceward_order")), ([0; 5], 0));
+}
+
+#[test]
+fn a_line_that_is_fed_and_settled_through_sql_alone_moves_on() {
+    let file = File::new();
+    let queue =
+        file.store.queue_with("jobs", Semantics::AtLeastOnce, QueueOptions::new().attempts_max(1)).expect("opens");
+    for text in ["a", "b", "c"] {
+        let send = "INSERT INTO onceward_send(queue, body, ordering_key) VALUES ('jobs', CAST(?1 AS BLOB), 'line')";
+        file.app.execute(send, [text]).expect("sends");
+    }
+    let first = take(&queue, 1);
+    assert!(take(&queue, 5).is_empty(), "one of a line is out");
+    file.run(&nack(&first[0], "NULL", "'its last attempt'"));
+    let second = take(&queue, 1);
+    assert_eq!(bodies(&second), ["b"]);
+    assert!(take(&queue, 5).is_empty());
+    file.run(&ack(&second[0]));
+    assert_eq!((taken(&queue, 5), counts(&queue)), (vec!["c".to_owned()], [0, 0, 0, 1, 1]));
 }
 
 #[test]

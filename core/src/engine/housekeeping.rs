@@ -294,8 +294,8 @@ impl Housekeeper {
     fn sweep(&mut self, engine: &Engine) {
         self.others = None;
         self.reclaim(engine);
-        engine.absorb_foreign();
         let now = engine.now().get();
+        // Each read first deals with what programs did through SQL.
         if engine.any(sql::ANY_EXPIRED, now) {
             for _ in 0..SWEEPS_MAX {
                 let swept = engine.call_briefly(Operation::Expire { after: self.expire_after });
