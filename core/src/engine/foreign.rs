@@ -128,7 +128,39 @@ fn given_back(cx: &mut Context<'_>, terms: &Terms, note: &Note, run: Interval) -
 
 #[cfg(test)]
 mod tests {
-    use super::headers;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::clock::{Liveness, SeededRandom};
+    use crate::engine::settled::Settled;
+
+    #[derive(Debug)]
+    struct Alive;
+
+    impl Liveness for Alive {
+        fn is_alive(&self, _slot: u32) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn what_was_sent_counts_as_not_yet_on_disk_where_that_is_promised_and_wakes_receivers() {
+        for (semantics, promised) in [(0, false), (1, true), (2, true)] {
+            let conn = Connection::open_in_memory().expect("opens");
+            crate::storage::schema::migrate(&conn).expect("migrates");
+            conn.execute_batch(&format!(
+                "INSERT INTO onceward_queue(name, semantics, lease_ms, backoff_first_ms, backoff_factor, backoff_cap_ms, \
+                   backoff_jitter, subscriptions, created_at) VALUES ('q', {semantics}, 1, 0, 1.0, 0, 0.0, 1, 0);
+                 INSERT INTO onceward_subscription(queue, name, created_at) VALUES (1, 'default', 0);
+                 INSERT INTO onceward_send(queue, key, body) VALUES ('q', 'k', x'00');"
+            ))
+            .expect("sends");
+            let (random, settled) = (SeededRandom::new(1), Settled::default());
+            let mut cx = Context::new(&conn, Millis::new(0), (&random, &Alive), 1, &settled);
+            absorb(&mut cx).expect("absorbs");
+            assert_eq!((cx.commit.sends, cx.commit.wakes.len()), (promised, 1), "semantics {semantics}");
+        }
+    }
 
     #[test]
     fn headers_are_lines_and_all_behind_the_colon_but_one_space_is_the_value() {
