@@ -133,9 +133,9 @@ def test_what_is_in_flight_and_what_is_dead_is_listed(app: sqlite3.Connection, s
     ]
     (letter,) = queue.dead_letters()
     assert (letter.id, letter.error) == (delivery.id, "no")
-    columns = "queue, semantics, subscription, paused, ready, delayed, blocked, in_flight, dead"
+    columns = "queue, semantics, subscription, paused, ready, delayed, blocked, in_flight, dead, in_doubt"
     assert app.execute(f"SELECT {columns} FROM onceward_queues").fetchall() == [
-        ("once", "at-least-once", "default", 0, 0, 0, 0, 0, 1)
+        ("once", "at-least-once", "default", 0, 0, 0, 0, 0, 1, 0)
     ]
 
 

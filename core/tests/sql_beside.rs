@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common::{HOUR, MINUTE, PATIENCE, World, bodies, counts, eventually, fails, folder, receipts, take, take_one};
 use onceward::{
-    ConsumeOptions, ErrorKind, IN_MEMORY, Message, Queue, Semantics, Store, StoreOptions, Transaction, Value,
+    Called, ConsumeOptions, ErrorKind, IN_MEMORY, Message, OnceOptions, Queue, Semantics, Store, StoreOptions,
+    Transaction, Value,
 };
 
 const SEND: &str = "INSERT INTO onceward_send(queue, key, body) VALUES ('payments', 'k', x'01')";
@@ -278,4 +279,25 @@ fn a_message_settled_by_sql_is_not_offered_again_when_its_holder_is_gone() {
         queue.ack(&receipts(&taken)).expect("acks");
     }
     assert_eq!((seen, world.rows()), (vec!["a".into(), "c".into()], 0));
+}
+
+#[test]
+fn settling_through_sql_forgets_effects_and_a_message_in_doubt_is_nobodys_to_settle() {
+    let world = World::new();
+    let queue = payments(&world);
+    let sql = world.sql();
+    for key in ["done", "unknown"] {
+        queue.send(Message::new("x").key(key)).expect("sends");
+    }
+    let charged = take(&queue, 1).remove(0);
+    charged.once("charge", &OnceOptions::park(), || Called::Done(vec![1])).expect("charges");
+    sql.execute_batch(&settle("onceward_ack", &charged)).expect("acks");
+    assert_eq!((counts(&queue)[3], world.count("onceward_effect")), (0, 0));
+    let lost = take_one(&queue);
+    lost.once("charge", &OnceOptions::park(), || Called::Unknown("no answer".into())).expect_err("is in doubt");
+    let error = sql.execute_batch(&settle("onceward_ack", &lost)).expect_err("it waits for a person");
+    assert!(error.to_string().starts_with("onceward: LeaseLost"), "{error}");
+    let view = "SELECT 1000 * in_doubt + 100 * ready + 10 * delayed + blocked + in_flight FROM onceward_queues";
+    assert_eq!(sql.query_row(view, [], |row| row.get::<_, i64>(0)).expect("queries"), 1_000);
+    assert_eq!(counts(&queue), [0; 5]);
 }

@@ -131,7 +131,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::clock::{Liveness, SeededRandom};
+    use crate::clock::{Clock, Liveness, ManualClock, SeededRandom};
     use crate::engine::settled::Settled;
 
     #[derive(Debug)]
@@ -156,7 +156,8 @@ mod tests {
             ))
             .expect("sends");
             let (random, settled) = (SeededRandom::new(1), Settled::default());
-            let mut cx = Context::new(&conn, Millis::new(0), (&random, &Alive), 1, &settled);
+            let clock = ManualClock::new(Millis::new(0));
+            let mut cx = Context::new(&conn, clock.now(), (&clock, &random, &Alive), 1, &settled);
             absorb(&mut cx).expect("absorbs");
             assert_eq!((cx.commit.sends, cx.commit.wakes.len()), (promised, 1), "semantics {semantics}");
         }

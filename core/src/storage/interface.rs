@@ -8,7 +8,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::INTERFACE;
-    use crate::engine::{pending::PARKED, settle::REASON_ATTEMPTS};
+    use crate::engine::{pending, settle::REASON_ATTEMPTS};
     use crate::limits;
 
     /// The statements of the triggers, by trigger, with parameters where they name a value of the new row.
@@ -81,7 +81,8 @@ mod tests {
             ("NEW.time_to_live_ms NOT BETWEEN 1 AND ", limits::DELAY_MAX.as_millis() as i64),
             ("86400000.0) AS INTEGER) + ", limits::DELAY_MAX.as_millis() as i64),
             (" + 10 > ", limits::LANES_MAX as i64),
-            ("p.due_at = ", PARKED),
+            ("p.due_at = ", pending::PARKED),
+            ("p.due_at < ", pending::IN_DOUBT),
         ] {
             let after = INTERFACE.split(what).skip(1);
             let numbers: Vec<i64> = after

@@ -429,7 +429,7 @@ SELECT * FROM onceward_died;
 -- Every subscription of every queue, counted as the statistics do: by arithmetic on cursors and intervals.
 CREATE VIEW onceward_queues AS
 WITH onceward_counted(
-  queue, semantics, subscription, paused, ready, delayed, blocked, in_flight, dead
+  queue, semantics, subscription, paused, ready, delayed, blocked, in_flight, dead, in_doubt
 ) AS (
   SELECT q.name, CASE q.semantics WHEN 0 THEN 'at-most-once' WHEN 1 THEN 'at-least-once' ELSE 'exactly-once' END, s.name,
     q.paused,
@@ -446,12 +446,13 @@ WITH onceward_counted(
         AND m.due_at > clock.now AND m.id >= c.next))
       FROM onceward_cursor AS c WHERE c.subscription = s.id), 0)
       + coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
-        WHERE p.subscription = s.id AND p.owner IS NULL AND p.due_at > clock.now AND p.due_at < 9223372036854775807), 0),
+        WHERE p.subscription = s.id AND p.owner IS NULL AND p.due_at > clock.now AND p.due_at < 9223372036854775806), 0),
     coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
       WHERE p.subscription = s.id AND p.due_at = 9223372036854775807), 0),
     coalesce((SELECT sum(p.hi - p.lo) FROM onceward_pending AS p
       WHERE p.subscription = s.id AND p.owner IS NOT NULL AND p.due_at > clock.now), 0),
-    s.dead
+    s.dead,
+    (SELECT count(*) FROM onceward_effect AS e WHERE e.scope = s.id AND e.state = 4)
   FROM (SELECT CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) AS now) AS clock
     JOIN onceward_queue AS q JOIN onceward_subscription AS s ON s.queue = q.id
 )
