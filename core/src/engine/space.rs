@@ -7,6 +7,7 @@ use crate::engine::sql;
 use crate::engine::store_files::{Opened, OpenedFile};
 use crate::engine::writer::CHECKPOINT_FRAMES;
 use crate::error::{Error, ErrorKind};
+use crate::sys::files::LogState;
 use crate::sys::space;
 
 /// Kept back in the log for receiving and settling: several hundred pages.
@@ -29,7 +30,9 @@ const SHM_STEP_FRAMES: u64 = 4096;
 /// (6.13 and later) writes its next change to the file system's journal, and the sync takes longer.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved {
-    /// Frames in the log when it was looked at.
+    /// The log, and the frames in it, when it was looked at. A checkpoint that ends cuts the database to its size, and a log
+    /// that starts over may be cut too.
+    log: Option<LogState>,
     frames: u64,
     wal: u64,
     database_len: u64,
@@ -40,9 +43,10 @@ pub(crate) struct Reserved {
 const LOOK_AFTER_FRAMES: u64 = 64;
 
 impl Reserved {
-    fn holds(&self, bytes: u64, frames: u64) -> bool {
-        // Fewer frames than before: the log has been started over, and may have been cut.
-        (self.frames..self.frames + LOOK_AFTER_FRAMES).contains(&frames)
+    fn holds(&self, log: Option<LogState>, bytes: u64, frames: u64) -> bool {
+        log.is_some()
+            && log == self.log
+            && (self.frames..self.frames + LOOK_AFTER_FRAMES).contains(&frames)
             && wal_need(bytes, frames) <= self.wal
             && database_need(self.database_len, bytes, frames) <= self.database
     }
@@ -66,7 +70,8 @@ pub(crate) fn reserve(
     bytes: u64,
     frames: u64,
 ) -> Result<(), Error> {
-    if reserved.holds(bytes, frames) {
+    let log = opened.shared_memory.file.log_state().ok();
+    if reserved.holds(log, bytes, frames) {
         return Ok(());
     }
     *reserved = Reserved::default();
@@ -83,7 +88,7 @@ pub(crate) fn reserve(
         || reserve_in(&opened.database, database_need(length, bytes, frames)).is_ok()
     {
         let (database_len, database) = opened.database.file.len_and_allocated().unwrap_or((length, 0));
-        *reserved = Reserved { frames, wal, database_len, database };
+        *reserved = Reserved { log, frames, wal, database_len, database };
         return Ok(());
     }
     // What was deleted leaves free pages inside the file: they are room too.

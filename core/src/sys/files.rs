@@ -64,8 +64,18 @@ pub(crate) struct OpenedFile {
     generation: u32,
 }
 
-/// The two copies of the header of SQLite's index of the log ("WAL-Index File Format").
-pub(crate) const LOG_HEAD_BYTES: usize = 96;
+/// The two copies of the header of SQLite's index of the log, and how far it was checkpointed ("WAL-Index File Format").
+pub(crate) const LOG_HEAD_BYTES: usize = 100;
+/// Where in it the salt stands, which is another one each time the log starts over, and where the checkpoint.
+const LOG_SALT: std::ops::Range<usize> = 32..40;
+const LOG_BACKFILL: std::ops::Range<usize> = 96..100;
+
+/// Which log this is, and how much of it was checkpointed: while both stay the same, nobody has cut the files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LogState {
+    salt: [u8; 8],
+    backfill: [u8; 4],
+}
 
 /// What is rewritten at a time.
 const REWRITE_BYTES: usize = 1 << 20;
@@ -147,6 +157,15 @@ impl OpenedFile {
         // SAFETY: `fd` is open until drop, and the buffer has room for what is asked for.
         let read = os::retry(|| unsafe { libc::pread(self.fd, head.as_mut_ptr().cast(), head.len(), 0) as c_int })?;
         if read.unsigned_abs() as usize == head.len() { Ok(head) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// The state of the log whose shared memory this is.
+    pub(crate) fn log_state(&self) -> io::Result<LogState> {
+        let head = self.head()?;
+        let mut state = LogState::default();
+        state.salt.copy_from_slice(&head[LOG_SALT]);
+        state.backfill.copy_from_slice(&head[LOG_BACKFILL]);
+        Ok(state)
     }
 
     /// The size, and the disk space that the file takes, in bytes.
