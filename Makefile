@@ -76,7 +76,7 @@ lint: $(STAMPS)/module $(STAMPS)/npm ## formatting, clippy, rustdoc, ruff, mypy,
 	for folder in bindings-python $(PYTHON_FOLDERS); do (cd $$folder && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --check --quiet .); done
 	cd bindings-python && $(VENV)/bin/mypy
 	cd demo && $(VENV)/bin/mypy webhooks tests
-	cd examples/python && $(VENV)/bin/mypy --strict *.py tests
+	cd examples/python && $(VENV)/bin/mypy --strict *.py tests && $(VENV)/bin/mypy --strict bank/*.py
 	cd scripts && $(VENV)/bin/mypy --strict *.py
 	cd bindings-python && $(VENV)/bin/stubtest onceward
 
