@@ -134,9 +134,9 @@ def proved(folder: Path, people: Cast, store: onceward.Store, kills: int) -> boo
         causes = [doubt.error for doubt in all_in_doubt(store)]
         killed = sum("ended during the call" in cause for cause in causes)
         return 0 < killed < len(causes)
-    said = [line.split(": ") for line in (folder / "workers.log").read_text().splitlines()]
-    looked_up = {reference for reference, what, *_ in said if what == "the bank was asked"}
-    unanswered = {reference for reference, what, *_ in said if what == "InDoubtError"}
+    said = (folder / "workers.log").read_text().splitlines()
+    looked_up = {line.partition(":")[0] for line in said if ": the bank was asked" in line}
+    unanswered = {line.partition(":")[0] for line in said if ": InDoubtError: " in line}
     return bool(looked_up - unanswered and looked_up & unanswered)
 
 

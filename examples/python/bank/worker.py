@@ -69,8 +69,9 @@ def pay_naively(folder: Path, delivery: onceward.Delivery) -> None:
 
 
 def say(reference: str, what: str) -> None:
-    """Write one line."""
-    print(f"{reference}: {what}", flush=True)
+    """Write one line in one piece: others write to the same file."""
+    sys.stdout.write(f"{reference}: {what}\n")
+    sys.stdout.flush()
 
 
 def main(folder: Path, way: str) -> None:
