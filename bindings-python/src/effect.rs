@@ -69,6 +69,20 @@ impl Given<'_, '_> {
     }
 }
 
+#[pymethods]
+impl Options {
+    /// How long to wait for another caller, in seconds.
+    #[getter]
+    fn wait(&self) -> f64 {
+        self.wait.as_secs_f64()
+    }
+
+    /// The same without waiting, for callers that wait by other means than a thread.
+    fn at_once(&self) -> Options {
+        Options { inner: self.inner.clone(), wait: Duration::ZERO }
+    }
+}
+
 impl Options {
     /// Begins an effect of a ledger, waiting for another caller in slices, so that Ctrl-C works.
     pub(crate) fn begin_in(&self, py: Python<'_>, ledger: &onceward::Ledger, key: &str) -> PyResult<Begun> {

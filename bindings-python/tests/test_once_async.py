@@ -88,6 +88,44 @@ def test_a_cancelled_call_is_in_doubt(store: onceward.Store, delivery: onceward.
     assert delivery.settled
 
 
+def test_those_who_wait_for_a_call_leave_its_loop_the_threads_to_record_it(store: onceward.Store, bank: Bank) -> None:
+    refunds = store.ledger("refunds")
+
+    async def pay() -> bytes:
+        await asyncio.sleep(0.1)
+        return bank.pay()
+
+    async def main() -> None:
+        # More than the executor of the loop has threads.
+        callers = [refunds.once_async("k", pay, on_unknown="park", wait=PATIENCE) for _ in range(64)]
+        assert set(await asyncio.gather(*callers)) == {b"receipt 1"}
+
+    run(main())
+    assert bank.paid == 1
+
+
+def test_one_who_waits_in_a_loop_gives_up_after_its_wait(store: onceward.Store, bank: Bank) -> None:
+    refunds = store.ledger("refunds")
+
+    async def main() -> None:
+        inside, go_on = asyncio.Event(), asyncio.Event()
+
+        async def pay() -> bytes:
+            inside.set()
+            await go_on.wait()
+            return bank.pay()
+
+        first = asyncio.create_task(refunds.once_async("k", pay, on_unknown="park"))
+        await inside.wait()
+        for wait in (0, 0.1):
+            with pytest.raises(onceward.BusyError, match="alive"):
+                await refunds.once_async("k", pay, on_unknown="park", wait=wait)
+        go_on.set()
+        assert await first == b"receipt 1"
+
+    run(main())
+
+
 def test_what_is_cancelled_before_its_call_was_never_called(store: onceward.Store, bank: Bank) -> None:
     refunds = store.ledger("refunds")
 

@@ -15,6 +15,8 @@ from ._onceward import _Effect, _OnceOptions, _Probe
 
 _T = TypeVar("_T")
 _FailedOn = type[Exception] | tuple[type[Exception], ...] | None
+#: How long one who waits for another caller in asyncio sleeps between two looks.
+_LOOK_EVERY_S = 0.02
 
 
 @final
@@ -91,7 +93,7 @@ async def once_async(
 ) -> bytes:
     """Make a call once, in asyncio. Whatever waits for the disk does so in threads of the loop's executor."""
     failures = _failures(failed_on)
-    begun = await _begin_in_thread(of._begin, name, options)
+    begun = await _begin(of, name, options)
     if isinstance(begun, _Probe):
         assert probe is not None
         begun = await _begin_in_thread(_answered, begun, await _awaited(probe(), "probe"))
@@ -161,6 +163,19 @@ async def _awaited(value: Awaitable[_T], name: str) -> _T:
     if not inspect.isawaitable(value):
         raise TypeError(f"once_async takes coroutine functions, and {name} returned {_short(value)}")
     return await value
+
+
+async def _begin(of: _Once, name: str, options: _OnceOptions) -> bytes | _Effect | _Probe:
+    """Begin, and wait for another caller in the loop: those who wait in threads would leave none to record its outcome."""
+    loop, at_once = asyncio.get_running_loop(), options.at_once()
+    until = loop.time() + options.wait
+    while True:
+        try:
+            return await _begin_in_thread(of._begin, name, at_once)
+        except BusyError:
+            if loop.time() >= until:
+                raise
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _in_thread(work: Callable[..., _T], *arguments: object) -> _T:
