@@ -166,7 +166,7 @@ async def _awaited(value: Awaitable[_T], name: str) -> _T:
 
 
 async def _begin(of: _Once, name: str, options: _OnceOptions) -> bytes | _Effect | _Probe:
-    """Begin, and wait for another caller in the loop: those who wait in threads would leave none to record its outcome."""
+    """Begin, and wait for another caller in the loop: waiting threads would leave it none to record its outcome in."""
     loop, at_once = asyncio.get_running_loop(), options.at_once()
     until = loop.time() + options.wait
     while True:
