@@ -1,0 +1,47 @@
+//! C programs against the library as it is built: compiled as C99 and as C++11 with every warning an error, linked with the
+//! shared and with the static library, run, and run again under valgrind.
+
+mod common;
+
+use common::{Built, run};
+
+const PROGRAMS: [&str; 5] = ["queues", "managing", "transactions", "once", "hostile"];
+
+#[test]
+fn the_programs_run_as_c99_with_the_shared_library() {
+    let built = Built::new();
+    for name in PROGRAMS {
+        let program = built.compile(&["gcc", "-std=c99"], name, &built.shared());
+        run(&[program.to_str().expect("a path")], built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn the_programs_run_as_cpp11_with_the_static_library() {
+    let built = Built::new();
+    for name in PROGRAMS {
+        let program = built.compile(&["g++", "-x", "c++", "-std=c++11"], name, &built.fixed());
+        run(&[program.to_str().expect("a path")], built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn the_programs_lose_no_memory_and_touch_none_that_is_not_theirs() {
+    let built = Built::new();
+    for name in PROGRAMS {
+        let program = built.compile(&["gcc", "-std=c99", "-g"], name, &built.shared());
+        let program = program.to_str().expect("a path");
+        let checks = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+        run(&[&checks[..], &[program]].concat(), built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn only_our_own_names_leave_the_shared_library() {
+    let built = Built::new();
+    let listed = run(&["nm", "-D", "--defined-only", built.so().to_str().expect("a path")], built.root());
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert!(names.len() > 100, "the library has its functions: {names:?}");
+    let strange: Vec<_> = names.iter().filter(|name| !name.starts_with("onceward_")).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
