@@ -2,8 +2,6 @@
 #include "check.h"
 
 #include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static int32_t unreachable(void *context, onceward_outcome *outcome)
 {
@@ -211,34 +209,6 @@ static void threads_share_handles(onceward_queue *queue)
     }
 }
 
-static void a_forked_child_is_refused(onceward_store *store, onceward_queue *queue)
-{
-    pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        onceward_message message = message_of("x", NULL);
-        onceward_store *own = NULL;
-        if (onceward_queue_send(queue, &message, NULL) != ONCEWARD_CLOSED) {
-            _exit(2);
-        }
-        onceward_queue_free(queue);
-        onceward_store_free(store);
-        if (onceward_store_open("hostile.db", NULL, &own) != ONCEWARD_OK) {
-            _exit(3);
-        }
-        if (onceward_queue_open_existing(own, "jobs", NULL, &queue) != ONCEWARD_OK ||
-            onceward_queue_send(queue, &message, NULL) != ONCEWARD_OK) {
-            _exit(4);
-        }
-        onceward_queue_free(queue);
-        onceward_store_free(own);
-        _exit(0);
-    }
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-}
-
 static void everything_made_from_a_closed_store_says_so(onceward_store *store, onceward_queue *queue)
 {
     onceward_subscription *subscription = NULL;
@@ -283,12 +253,6 @@ int main(void)
     OK(onceward_queue_open(store, "jobs", ONCEWARD_AT_LEAST_ONCE, NULL, &queue));
     freed_and_foreign_handles_are_told_apart(store, queue);
     threads_share_handles(queue);
-    a_forked_child_is_refused(store, queue);
-    onceward_subscription *subscription = NULL;
-    OK(onceward_subscription_open(queue, NULL, &subscription));
-    onceward_delivery *delivery = take(subscription);
-    onceward_delivery_free(delivery);
-    onceward_subscription_free(subscription);
     everything_made_from_a_closed_store_says_so(store, queue);
     onceward_queue_free(queue);
     onceward_store_free(store);

@@ -136,6 +136,7 @@ static void at_most_once_is_gone_when_it_is_handed_over(const onceward_store *st
     onceward_queue *queue = NULL;
     onceward_subscription *subscription = NULL;
     OK(onceward_queue_open(store, "hints", ONCEWARD_AT_MOST_ONCE, NULL, &queue));
+    onceward_queue_free(queue);
     STATUS(ONCEWARD_CONFLICT, onceward_queue_open(store, "hints", ONCEWARD_EXACTLY_ONCE, NULL, &queue));
     CHECK(queue == NULL);
     OK(onceward_queue_open_existing(store, "hints", NULL, &queue));

@@ -1,5 +1,7 @@
 //! Building the library as a user gets it, and compiling programs against it.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -18,29 +20,29 @@ pub fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tree is there")
 }
 
-/// Where cargo puts the library; built once for each test program.
-fn libraries() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        run(&[env!("CARGO"), "build", "--quiet", "--package", "onceward-c"], &tree());
-        let test = std::env::current_exe().expect("the test is a file");
-        let target = test.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
-        target.expect("the test lies below the target").with_file_name("debug")
-    })
-}
-
 /// The built library, and a folder for what a test makes.
 pub struct Built {
     folder: tempfile::TempDir,
 }
 
 impl Built {
+    /// Where cargo puts the library; built once for each test program.
+    pub fn libraries() -> &'static Path {
+        static BUILT: OnceLock<PathBuf> = OnceLock::new();
+        BUILT.get_or_init(|| {
+            run(&[env!("CARGO"), "build", "--quiet", "--package", "onceward-c"], &tree());
+            let test = std::env::current_exe().expect("the test is a file");
+            let target = test.ancestors().find(|folder| folder.ends_with("debug") || folder.ends_with("release"));
+            target.expect("the test lies below the target").with_file_name("debug")
+        })
+    }
+
     /// Builds the library, if need be.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("makes a folder");
         let lib = folder.path().join("lib");
         std::fs::create_dir(&lib).expect("makes a folder");
-        let built = libraries();
+        let built = Self::libraries();
         for (from, to) in [
             ("libonceward_c.so", "libonceward.so.0"),
             ("libonceward_c.so", "libonceward.so"),
@@ -88,7 +90,17 @@ impl Built {
         let header = format!("-I{}", tree().join("include").display());
         let (source, out) = (source.display().to_string(), program.display().to_string());
         let mut command = compiler.to_vec();
-        command.extend(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-D_POSIX_C_SOURCE=200809L", &header, "-o", &out, &source]);
+        command.extend([
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Werror",
+            "-D_POSIX_C_SOURCE=200809L",
+            &header,
+            "-o",
+            &out,
+            &source,
+        ]);
         command.extend(link.iter().map(String::as_str));
         run(&command, self.root());
         program
