@@ -198,3 +198,42 @@ pub extern "C" fn onceward_version() -> *const c_char {
 pub extern "C" fn onceward_sqlite_version() -> *const c_char {
     rusqlite::ffi::SQLITE_VERSION.as_ptr()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last() -> (i32, String) {
+        // SAFETY: never NULL, and ended by NUL.
+        let message = unsafe { CStr::from_ptr(onceward_error_message()) };
+        (onceward_error_status(), message.to_str().expect("UTF-8").to_owned())
+    }
+
+    #[test]
+    fn a_panic_stops_at_the_border() {
+        assert_eq!(run(|| panic!("number {}", 7)), ONCEWARD_PANIC);
+        assert_eq!(last(), (ONCEWARD_PANIC, "a defect of the library: number 7".to_owned()));
+        assert_eq!(guard(|| Ok(ONCEWARD_EMPTY)), ONCEWARD_EMPTY);
+        assert_eq!(last().0, ONCEWARD_PANIC, "what succeeds leaves the last error as it is");
+    }
+
+    #[test]
+    fn every_kind_of_error_has_its_number_and_its_name() {
+        for kind in ErrorKind::ALL {
+            let status = run(|| Err(Failure::new(kind, "words\0and more")));
+            assert_eq!(status, kind.code());
+            assert_eq!(last(), (status, "words".to_owned()));
+            // SAFETY: never NULL, and ended by NUL.
+            let name = unsafe { CStr::from_ptr(onceward_status_name(status)) };
+            assert_eq!(name.to_str(), Ok(kind.name()));
+        }
+        assert_eq!(ErrorKind::ALL.len(), ONCEWARD_FAILED as usize, "a new kind needs a status");
+    }
+
+    #[test]
+    fn an_error_is_its_threads_own() {
+        run(|| Err(Failure::invalid("ours")));
+        std::thread::spawn(|| assert_eq!(last(), (ONCEWARD_OK, String::new()))).join().expect("the thread ends");
+        assert_eq!(last(), (ONCEWARD_INVALID, "ours".to_owned()));
+    }
+}

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Runs a command, which must succeed, and returns what it printed.
-pub fn run(command: &[&str], folder: &Path) -> String {
+pub(crate) fn run(command: &[&str], folder: &Path) -> String {
     let done = Command::new(command[0]).args(&command[1..]).current_dir(folder).output();
     let done = done.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
     let (out, errors) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -16,18 +16,18 @@ pub fn run(command: &[&str], folder: &Path) -> String {
 }
 
 /// The root of the tree.
-pub fn tree() -> PathBuf {
+pub(crate) fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the tree is there")
 }
 
 /// The built library, and a folder for what a test makes.
-pub struct Built {
+pub(crate) struct Built {
     folder: tempfile::TempDir,
 }
 
 impl Built {
     /// Where cargo puts the library; built once for each test program.
-    pub fn libraries() -> &'static Path {
+    pub(crate) fn libraries() -> &'static Path {
         static BUILT: OnceLock<PathBuf> = OnceLock::new();
         BUILT.get_or_init(|| {
             run(&[env!("CARGO"), "build", "--quiet", "--package", "onceward-c"], &tree());
@@ -38,7 +38,7 @@ impl Built {
     }
 
     /// Builds the library, if need be.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("makes a folder");
         let lib = folder.path().join("lib");
         std::fs::create_dir(&lib).expect("makes a folder");
@@ -54,37 +54,37 @@ impl Built {
     }
 
     /// The folder itself.
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
     /// A new, empty folder to run a program in.
-    pub fn folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
         let folder = self.root().join(format!("{name}.run"));
         std::fs::create_dir(&folder).expect("makes a folder");
         folder
     }
 
     /// The shared library.
-    pub fn so(&self) -> PathBuf {
+    pub(crate) fn so(&self) -> PathBuf {
         self.root().join("lib/libonceward.so")
     }
 
     /// How to link with the shared library.
-    pub fn shared(&self) -> Vec<String> {
+    pub(crate) fn shared(&self) -> Vec<String> {
         let lib = self.root().join("lib").display().to_string();
         vec![format!("-L{lib}"), format!("-Wl,-rpath,{lib}"), "-lonceward".to_owned(), "-lpthread".to_owned()]
     }
 
     /// How to link with the static library.
-    pub fn fixed(&self) -> Vec<String> {
+    pub(crate) fn fixed(&self) -> Vec<String> {
         let lib = self.root().join("lib/libonceward.a").display().to_string();
         // The language was set by hand for the source; the archive has none.
         vec!["-x".into(), "none".into(), lib, "-lpthread".into(), "-ldl".into(), "-lm".into()]
     }
 
     /// Compiles a program of `tests/c`.
-    pub fn compile(&self, compiler: &[&str], name: &str, link: &[String]) -> PathBuf {
+    pub(crate) fn compile(&self, compiler: &[&str], name: &str, link: &[String]) -> PathBuf {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/c/{name}.c"));
         let program = self.root().join(name);
         let header = format!("-I{}", tree().join("include").display());
