@@ -8,6 +8,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
+PREFIX ?= /usr/local
 LOCKED ?= --locked
 DEMO ?=
 SOAK_RUNS ?= 20
@@ -40,7 +41,7 @@ export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export PYTEST_ADDOPTS := -p no:cacheprovider
 
-.PHONY: help setup build demo test test-rust test-python test-tree lint bench soak clean
+.PHONY: help setup build install demo test test-rust test-python test-tree lint bench soak clean
 
 help: ## list the targets
 	@printf 'Onceward. Targets:\n\n'
@@ -50,6 +51,10 @@ help: ## list the targets
 setup: $(STAMPS)/tools $(STAMPS)/venv $(STAMPS)/npm ## check the tools, install what Python and the demo need below the tree
 
 build: $(STAMPS)/module ## build the Python module (release) and install it into build/venv
+
+install: $(STAMPS)/tools ## build the C library (release) and install it: make install PREFIX=/usr/local
+	CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo build $(LOCKED) --release -p onceward-c
+	scripts/install-c $(RELEASE_TARGET)/release $(PREFIX)
 
 demo: $(STAMPS)/module $(STAMPS)/npm ## the main job: 329 real webhooks through the three promises while processes are killed
 	@cd demo && $(VENV_PYTHON) -m webhooks $(DEMO)

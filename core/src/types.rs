@@ -131,7 +131,9 @@ impl From<SystemTime> for Millis {
 
 /// Whole milliseconds of a duration, rounded up, so that nothing is offered before its time.
 pub(crate) fn duration_ms(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX)
+    let seconds_ms = i64::try_from(duration.as_secs()).ok().and_then(|seconds| seconds.checked_mul(1000));
+    let rest_ms = i64::from(duration.subsec_nanos().div_ceil(1_000_000));
+    seconds_ms.and_then(|ms| ms.checked_add(rest_ms)).unwrap_or(i64::MAX)
 }
 
 /// Checks the name of a queue or a subscription.
@@ -180,6 +182,8 @@ mod tests {
     fn durations_round_up_so_that_nothing_comes_early() {
         assert_eq!(duration_ms(Duration::from_nanos(1)), 1);
         assert_eq!(duration_ms(Duration::from_millis(5)), 5);
+        assert_eq!(duration_ms(Duration::new(7, 999_000_001)), 8000);
+        assert_eq!(duration_ms(Duration::from_millis(i64::MAX as u64)), i64::MAX);
         assert_eq!(duration_ms(Duration::MAX), i64::MAX);
     }
 }

@@ -1,0 +1,61 @@
+//! C programs against the library as it is built: compiled as C99 and as C++11 with every warning an error, linked with the
+//! shared and with the static library, run, and run again under valgrind.
+
+mod common;
+
+use common::{Built, run};
+
+const PROGRAMS: [&str; 6] = ["queues", "managing", "transactions", "once", "hostile", "forked"];
+/// A child has the memory of the threads that it has not, so this one is not asked for leaks.
+const FORKS: &str = "forked";
+
+#[test]
+fn the_programs_run_as_c99_with_the_shared_library() {
+    let built = Built::new();
+    for name in PROGRAMS {
+        let program = built.compile(&["gcc", "-std=c99"], name, &built.shared());
+        run(&[program.to_str().expect("a path")], built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn the_programs_run_as_cpp11_with_the_static_library() {
+    let built = Built::new();
+    for name in PROGRAMS {
+        let program = built.compile(&["g++", "-x", "c++", "-std=c++11"], name, &built.fixed());
+        run(&[program.to_str().expect("a path")], built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn the_programs_lose_no_memory_and_touch_none_that_is_not_theirs() {
+    let built = Built::new();
+    for name in PROGRAMS {
+        let program = built.compile(&["gcc", "-std=c99", "-g"], name, &built.shared());
+        let program = program.to_str().expect("a path");
+        let leaks = if name == FORKS { "--leak-check=no" } else { "--leak-check=full" };
+        let checks = ["valgrind", "--quiet", "--error-exitcode=9", "--errors-for-leak-kinds=definite", leaks];
+        run(&[&checks[..], &[program]].concat(), built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn the_programs_are_clean_under_the_address_sanitizer() {
+    let built = Built::new();
+    // In a forked child of several threads the sanitizer's own allocator may be locked for ever.
+    for name in PROGRAMS.into_iter().filter(|&name| name != FORKS) {
+        let compiler = ["gcc", "-std=c99", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+        let program = built.compile(&compiler, name, &built.shared());
+        run(&[program.to_str().expect("a path")], built.folder(name).as_path());
+    }
+}
+
+#[test]
+fn only_our_own_names_leave_the_shared_library() {
+    let built = Built::new();
+    let listed = run(&["nm", "-D", "--defined-only", built.so().to_str().expect("a path")], built.root());
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    assert!(names.len() > 100, "the library has its functions: {names:?}");
+    let strange: Vec<_> = names.iter().filter(|name| !name.starts_with("onceward_")).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
