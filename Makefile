@@ -1,5 +1,5 @@
-# `make` lists what there is. Everything that is installed goes below build/ and the node_modules/ of demo/ and bindings-node/; nothing global is
-# touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm (`make setup` says what is missing).
+# `make` lists what there is. Everything that is installed goes below build/ and the node_modules/ of demo/ and bindings-node/;
+# nothing global is touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm (`make setup` says what is missing).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -118,7 +118,7 @@ $(STAMPS)/node-npm: bindings-node/package.json bindings-node/package-lock.json |
 
 $(STAMPS)/node: Cargo.toml $(wildcard Cargo.lock) bindings-node/scripts/build.mjs $(RUST_SOURCES) | $(STAMPS)/tools
 	@$(QUIETLY) 'building the Node module (release)' $(LOGS)/node.log \
-	  env CARGO_TARGET_DIR=$(CURDIR)/target node bindings-node/scripts/build.mjs
+	  env CARGO_TARGET_DIR=$(RELEASE_TARGET) node bindings-node/scripts/build.mjs
 	@touch $@
 
 $(STAMPS)/module: Cargo.toml $(wildcard Cargo.lock) bindings-python/pyproject.toml $(RUST_SOURCES) $(PYTHON_SOURCES) $(STAMPS)/venv

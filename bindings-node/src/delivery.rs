@@ -94,13 +94,14 @@ impl Batch {
         text: Option<String>,
     ) -> Promise<'e, ()> {
         self.on(env, index, move |delivery| {
-            Ok(match Verb::parse(&verb, ms, text)? {
-                Verb::Ack => delivery.ack()?,
-                Verb::Nack(nack) => delivery.nack(&nack)?,
-                Verb::DeadLetter(reason) => delivery.dead_letter(&reason)?,
-                Verb::Release => delivery.release()?,
+            let settled = match Verb::parse(&verb, ms, text)? {
+                Verb::Ack => delivery.ack(),
+                Verb::Nack(nack) => delivery.nack(&nack),
+                Verb::DeadLetter(reason) => delivery.dead_letter(&reason),
+                Verb::Release => delivery.release(),
                 Verb::Extend(_) => return Err(Failure::Invalid("extend has a call of its own")),
-            })
+            };
+            Ok(settled?)
         })
     }
 

@@ -19,6 +19,7 @@ mod transaction;
 mod work;
 
 use napi_derive::napi;
+pub use store::{OpenOptions, open};
 
 /// Threads that calls of short duration may run on at a time; further ones wait for one of them.
 const SHORT_CALLS_MAX: usize = 32;

@@ -103,7 +103,7 @@ pub struct Store {
 }
 
 #[napi]
-pub fn open<'e>(env: &'e Env, path: String, given: OpenOptions) -> Promise<'e, Store> {
+pub fn open(env: &Env, path: String, given: OpenOptions) -> Promise<'_, Store> {
     let mut options = StoreOptions::new();
     if let Some(timeout) = given.busy_timeout_ms {
         options = options.busy_timeout(duration(timeout));

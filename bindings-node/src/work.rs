@@ -65,7 +65,7 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 pub(crate) type Promise<'e, T> = napi::Result<PromiseRaw<'e, T>>;
 
 /// Runs a future on the module's runtime. It must not block.
-pub(crate) fn future<'e, T, F>(env: &'e Env, work: F) -> Promise<'e, T>
+pub(crate) fn future<T, F>(env: &Env, work: F) -> Promise<'_, T>
 where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
@@ -111,7 +111,7 @@ async fn until(aborted: &mut watch::Receiver<bool>) {
 }
 
 /// Runs a call that may block for a short time.
-pub(crate) fn blocking<'e, T, F>(env: &'e Env, work: F) -> Promise<'e, T>
+pub(crate) fn blocking<T, F>(env: &Env, work: F) -> Promise<'_, T>
 where
     T: ToNapiValue + Send + 'static,
     F: FnOnce() -> Outcome<T> + Send + 'static,
