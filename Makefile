@@ -1,5 +1,5 @@
-# `make` lists what there is. Everything that is installed goes below build/ and demo/node_modules/; nothing global is
-# touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm (`make setup` says what is missing).
+# `make` lists what there is. Everything that is installed goes below build/ and the node_modules/ of demo/ and bindings-node/;
+# nothing global is touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm (`make setup` says what is missing).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -28,7 +28,7 @@ VENV_PYTHON := $(VENV)/bin/python
 # Release builds have a folder of their own: maturin sets variables that would make cargo build pyo3 anew each time.
 RELEASE_TARGET := $(CURDIR)/target/shipped
 
-RUST_SOURCES := $(shell find core bindings-python -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
+RUST_SOURCES := $(shell find core bindings-python bindings-node -name node_modules -prune -o -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
 PYTHON_SOURCES := $(shell find bindings-python/python -name '*.py' -o -name '*.pyi' -o -name py.typed 2>/dev/null)
 # What ruff and mypy look at besides the module itself, which has settings of its own.
 PYTHON_FOLDERS := demo examples/python scripts
@@ -41,7 +41,7 @@ export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export PYTEST_ADDOPTS := -p no:cacheprovider
 
-.PHONY: help setup build install demo test test-rust test-python test-tree lint bench soak clean
+.PHONY: help setup build install demo test test-rust test-python test-node test-tree lint bench soak clean
 
 help: ## list the targets
 	@printf 'Onceward. Targets:\n\n'
@@ -59,7 +59,7 @@ install: $(STAMPS)/tools ## build the C library (release) and install it: make i
 demo: $(STAMPS)/module $(STAMPS)/npm ## the main job: 329 real webhooks through the three promises while processes are killed
 	@cd demo && $(VENV_PYTHON) -m webhooks $(DEMO)
 
-test: test-tree test-rust test-python ## run every test
+test: test-tree test-rust test-python test-node ## run every test
 	@echo 'every test passed'
 
 test-rust: $(STAMPS)/tools ## the tests of the Rust crates
@@ -69,6 +69,9 @@ test-python: $(STAMPS)/module $(STAMPS)/npm ## the tests of the Python module, t
 	cd bindings-python && $(VENV_PYTHON) -m pytest
 	cd demo && $(VENV_PYTHON) -m pytest
 	cd examples/python && $(VENV_PYTHON) -m pytest -q tests
+
+test-node: $(STAMPS)/node $(STAMPS)/node-npm ## the tests of the Node module, its types and its examples
+	cd bindings-node && npm run --silent types && npm --silent test
 
 test-tree: $(STAMPS)/venv ## the rules of the source tree itself
 	$(PYTHON) scripts/check_tree.py
@@ -96,7 +99,7 @@ soak: $(STAMPS)/module $(STAMPS)/npm ## the main job many times over, with other
 	done
 
 clean: ## delete what was built and installed
-	rm -rf $(BUILD) target demo/node_modules
+	rm -rf $(BUILD) target demo/node_modules bindings-node/node_modules bindings-node/onceward.node
 	find . -name node_modules -prune -o -type d \( -name __pycache__ -o -name .pytest_cache -o -name .mypy_cache -o -name .ruff_cache \) -print0 | xargs -0 rm -rf
 
 $(STAMPS)/tools: scripts/check-tools
@@ -111,6 +114,16 @@ $(STAMPS)/venv: bindings-python/requirements-dev.txt | $(STAMPS)/tools
 
 $(STAMPS)/npm: demo/package.json demo/package-lock.json | $(STAMPS)/tools
 	@$(QUIETLY) 'installing the webhook bodies' $(LOGS)/npm.log npm --prefix demo ci --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(STAMPS)/node-npm: bindings-node/package.json bindings-node/package-lock.json | $(STAMPS)/tools
+	@$(QUIETLY) "installing what the Node module's tests need (better-sqlite3 is compiled)" $(LOGS)/node-npm.log \
+	  npm --prefix bindings-node ci --no-audit --no-fund
+	@touch $@
+
+$(STAMPS)/node: Cargo.toml $(wildcard Cargo.lock) bindings-node/scripts/build.mjs $(RUST_SOURCES) | $(STAMPS)/tools
+	@$(QUIETLY) 'building the Node module (release)' $(LOGS)/node.log \
+	  env CARGO_TARGET_DIR=$(RELEASE_TARGET) node bindings-node/scripts/build.mjs
 	@touch $@
 
 $(STAMPS)/module: Cargo.toml $(wildcard Cargo.lock) bindings-python/pyproject.toml $(RUST_SOURCES) $(PYTHON_SOURCES) $(STAMPS)/venv

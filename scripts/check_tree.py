@@ -15,7 +15,7 @@ REQUIRED = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE-MIT", "LICE
 ARCHITECTURE_LINES_MAX = 199
 SOURCE_LINES_MAX = 600
 SOURCE_SUFFIXES = frozenset({".rs", ".py", ".pyi", ".c", ".h", ".ts", ".js", ".mjs", ".cjs"})
-BINARY_SUFFIXES = frozenset({".so", ".pyc", ".png", ".whl", ".gz", ".db"})
+BINARY_SUFFIXES = frozenset({".so", ".node", ".pyc", ".png", ".whl", ".gz", ".db"})
 GENERATED = frozenset({"Cargo.lock", "package-lock.json", "LICENSE-APACHE", "onceward.h"})
 """Files that tools or others wrote; the rules about lines and length do not hold for them."""
 

@@ -1,0 +1,5 @@
+//! Tells the linker that Node itself brings the functions of its API.
+
+fn main() {
+    napi_build::setup();
+}

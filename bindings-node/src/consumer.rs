@@ -1,0 +1,68 @@
+//! Consuming, on a thread of the consumer's own.
+
+use napi::Env;
+use napi_derive::napi;
+use onceward::StopHandle;
+use onceward::limits::WAIT_MAX;
+
+use crate::convert::duration;
+use crate::delivery::Batch;
+use crate::work::{Lane, Outcome, Promise, future};
+
+#[napi]
+pub struct Consumer {
+    lane: Lane<onceward::Consumer>,
+    stop: StopHandle,
+}
+
+impl Consumer {
+    pub(crate) fn start(consumer: onceward::Consumer) -> Outcome<Self> {
+        let stop = consumer.stop_handle();
+        Ok(Consumer { lane: Lane::start(consumer)?, stop })
+    }
+}
+
+#[napi]
+impl Consumer {
+    /// The next delivery, alone in its batch; an empty batch when the wait is over or the consumer was stopped. Without a wait,
+    /// for ever.
+    #[napi]
+    pub fn next<'e>(&self, env: &'e Env, wait_ms: Option<f64>) -> Promise<'e, Batch> {
+        let lane = self.lane.clone();
+        future(env, async move {
+            let next = lane.call(move |consumer| {
+                let Some(consumer) = consumer.as_mut() else { return Ok(None) };
+                loop {
+                    let found = consumer.receive(wait_ms.map_or(WAIT_MAX, duration))?;
+                    if found.is_some() || wait_ms.is_some() || consumer.is_stopped() {
+                        return Ok(found);
+                    }
+                }
+            });
+            Ok(Batch::new(next.await?.into_iter().collect()))
+        })
+    }
+
+    #[napi]
+    pub fn flush<'e>(&self, env: &'e Env) -> Promise<'e, ()> {
+        let lane = self.lane.clone();
+        future(env, async move {
+            lane.call(|consumer| consumer.as_ref().map_or(Ok(()), |consumer| Ok(consumer.flush()?))).await
+        })
+    }
+
+    /// Ends a wait, and every later one at once.
+    #[napi]
+    pub fn stop(&self) {
+        self.stop.stop();
+    }
+
+    #[napi]
+    pub fn close<'e>(&self, env: &'e Env) -> Promise<'e, ()> {
+        self.stop.stop();
+        let lane = self.lane.clone();
+        future(env, async move {
+            lane.call(|consumer| consumer.take().map_or(Ok(()), |consumer| Ok(consumer.close()?))).await
+        })
+    }
+}

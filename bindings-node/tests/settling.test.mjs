@@ -1,0 +1,146 @@
+// Receiving, waiting, settling, consuming.
+import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { opened, rejects } from './helpers.mjs';
+
+async function filled(t, count, options = {}) {
+  const store = await opened(t);
+  const queue = await store.queue('jobs', { semantics: 'at-least-once', backoff: { firstMs: 1, jitter: 0 }, ...options });
+  if (count > 0) await queue.sendMany(Array.from({ length: count }, (_, index) => `${index}`));
+  return queue;
+}
+
+test('a delivery is settled once, and its late twin learns that the lease was lost', async (t) => {
+  const queue = await filled(t, 1, { leaseMs: 1 });
+  const first = await queue.receive();
+  const second = await queue.receive({ waitMs: 10_000, leaseMs: 60_000 });
+  assert.deepEqual([second.id, second.attempt], [first.id, 2]);
+  assert.ok(second.token > first.token);
+  await rejects(first.ack(), 'LeaseLost');
+  assert.deepEqual(await queue.ack([first]), [first.receipt]);
+  await second.ack();
+  assert.deepEqual([first.settled, second.settled], [false, true]);
+  await rejects(second.nack(), 'Invalid', /already/);
+});
+
+test('many are settled in one call, by delivery or by receipt, and the same again gives the same answer', async (t) => {
+  const queue = await filled(t, 4);
+  const [a, b, c, d] = await queue.receiveMany(10);
+  assert.deepEqual(await queue.ack([a, b.receipt]), []);
+  assert.deepEqual(await queue.ack([a.receipt, b.receipt]), []);
+  assert.equal(a.settled, true);
+  await rejects(a.ack(), 'Invalid', /already/);
+  await queue.release([c]);
+  assert.deepEqual(await queue.extend([d], 60_000), []);
+  await d.extend(60_000);
+  const again = await queue.receive();
+  assert.deepEqual([again.id, again.attempt], [c.id, 1]);
+  await queue.nack([again], { error: 'why', delayMs: 0 });
+  assert.equal((await queue.receive()).attempt, 2);
+  await queue.deadLetter([d], 'enough');
+  assert.equal((await queue.deadLetters())[0].reason, 'enough');
+});
+
+test('at most once: there is nothing to give back', async (t) => {
+  const queue = await filled(t, 1, { semantics: 'at-most-once' });
+  const delivery = await queue.receive();
+  await rejects(delivery.release(), 'Invalid');
+  await delivery.ack();
+  assert.equal(await queue.receive(), null);
+});
+
+test('a receiver that waits is woken by a send', async (t) => {
+  const queue = await filled(t, 0);
+  const waiting = queue.receive({ waitMs: 60_000 });
+  await sleep(20);
+  await queue.send('x');
+  assert.equal((await waiting).body.toString(), 'x');
+});
+
+test('more receivers wait than any pool of threads holds, and sends go through', async (t) => {
+  const queue = await filled(t, 0);
+  const waiting = Array.from({ length: 200 }, () => queue.receive({ waitMs: 60_000 }));
+  await queue.sendMany(waiting.map((_, index) => `${index}`));
+  const ids = (await Promise.all(waiting)).map((delivery) => delivery.id);
+  assert.equal(new Set(ids).size, 200);
+});
+
+test('a signal ends a wait with its reason, and leaves no listener', async (t) => {
+  const queue = await filled(t, 0);
+  const reason = new Error('enough');
+  const controller = new AbortController();
+  const waiting = queue.receive({ waitMs: 60_000, signal: controller.signal });
+  setTimeout(() => controller.abort(reason), 20);
+  await assert.rejects(waiting, (error) => error === reason);
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
+  await assert.rejects(queue.receive({ signal: controller.signal }), (error) => error === reason);
+  await queue.send('x');
+  const kept = new AbortController();
+  assert.equal((await queue.receive({ waitMs: 60_000, signal: kept.signal })).attempt, 1);
+  assert.equal(getEventListeners(kept.signal, 'abort').length, 0);
+});
+
+test('consuming hands out everything once, and leaving the loop gives back the rest', async (t) => {
+  const queue = await filled(t, 5);
+  const seen = [];
+  for await (const delivery of queue.consume({ batch: 3, waitMs: 0 })) {
+    seen.push(delivery.body.toString());
+    await delivery.ack();
+    if (seen.length === 4) break;
+  }
+  assert.deepEqual(seen, ['0', '1', '2', '3']);
+  const left = await queue.receiveMany(10);
+  assert.deepEqual(left.map((delivery) => [delivery.body.toString(), delivery.attempt]), [['4', 1]]);
+});
+
+test('an error in the loop gives back what was not settled, as failed', async (t) => {
+  const queue = await filled(t, 1);
+  await assert.rejects(async () => {
+    for await (const delivery of queue.consume()) throw new TypeError(`no ${delivery.id}`);
+  }, TypeError);
+  assert.equal((await queue.receive({ waitMs: 10_000 })).attempt, 2);
+});
+
+test('stop ends a consumer that waits for ever, a signal rejects it, and closing it twice does nothing', async (t) => {
+  const queue = await filled(t, 0);
+  const consumer = queue.consume();
+  setTimeout(() => consumer.stop(), 30);
+  for await (const delivery of consumer) assert.fail(`nothing was sent, and ${delivery.id} came`);
+  assert.deepEqual(await consumer.next(), { done: true, value: undefined });
+  await consumer.close();
+  await consumer.close();
+  const signal = AbortSignal.timeout(30);
+  const aborted = (async () => {
+    for await (const delivery of queue.consume({ signal })) assert.fail(`${delivery.id}`);
+  })();
+  await assert.rejects(aborted, (error) => error === signal.reason);
+});
+
+test('a noted acknowledgement that came too late is an error of the next call, and consuming goes on', async (t) => {
+  const queue = await filled(t, 2);
+  const consumer = queue.consume({ batch: 1, waitMs: 10_000 });
+  const first = (await consumer.next()).value;
+  assert.deepEqual(await queue.deadLetter([first.receipt], 'taken away'), []);
+  await first.ack();
+  await consumer.flush();
+  await rejects(consumer.next(), 'LeaseLost');
+  const second = (await consumer.next()).value;
+  assert.equal(second.body.toString(), '1');
+  await second.ack();
+  await consumer.close();
+  assert.deepEqual([(await queue.stats()).inFlight, (await queue.stats()).dead], [0, 1]);
+});
+
+test('closing the store ends what waits', async (t) => {
+  const queue = await filled(t, 0);
+  const store = await opened(t);
+  const other = await store.queue('jobs', { semantics: 'at-least-once' });
+  const waiting = [other.receive({ waitMs: 60_000 }), other.consume().next()].map((promise) => rejects(promise, 'Closed'));
+  await sleep(20);
+  await store.close();
+  await Promise.all(waiting);
+  await rejects(other.send('x'), 'Closed');
+  assert.equal(await queue.receive(), null);
+});
