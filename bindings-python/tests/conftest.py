@@ -19,6 +19,9 @@ import pytest
 
 from inbox_databases import KINDS, Database
 
+# Where the tests run in the background, SIGINT comes ignored, and the programs would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 PROGRAMS = Path(__file__).parent / "programs"
 #: Nothing waits longer than this many seconds before the test fails.
 PATIENCE = 60.0

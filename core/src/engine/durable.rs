@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::engine::bell::{SENT, SYNCED};
+use crate::engine::bell::{LOG_DAMAGED, SENT, SYNCED};
 use crate::engine::context::TokenUse;
 use crate::sys::side::SideFile;
 
@@ -98,6 +98,11 @@ pub(crate) fn sent(side: &SideFile) -> u32 {
 
 pub(crate) fn synced(side: &SideFile) -> u32 {
     side.word(SYNCED).load(Ordering::SeqCst)
+}
+
+/// Whether a sync of the log has failed, and nobody has made up for it yet.
+pub(crate) fn log_is_damaged(side: &SideFile) -> bool {
+    side.word(LOG_DAMAGED).load(Ordering::SeqCst) != 0
 }
 
 /// Waits until somebody has synced so many sends, for a bounded time. False if nobody has.

@@ -14,7 +14,7 @@ use crate::engine::effect::operation::{EffectOperation, EffectReply};
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::store_files::Opened;
 use crate::engine::writer::CHECKPOINT_FRAMES;
-use crate::engine::{Engine, bell, sql};
+use crate::engine::{Engine, bell, durable, sql};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::connection::{self, Role};
 use crate::sys::files::LOG_HEAD_BYTES;
@@ -220,7 +220,7 @@ impl Housekeeper {
         }
         engine.record_again();
         let frames = engine.frames.load(Ordering::Relaxed);
-        if frames >= CHECKPOINT_FRAMES && frames == self.frames_seen {
+        if frames >= CHECKPOINT_FRAMES && frames == self.frames_seen && !durable::log_is_damaged(engine.side()) {
             self.checkpoint();
         }
         self.frames_seen = frames;

@@ -354,7 +354,7 @@ impl Engine {
                 *answer = Err(error.clone());
             }
         }
-        writer.tend_log();
+        writer.tend_log(self.side());
     }
 
     /// Counts a commit. Call under the write lock.
@@ -385,10 +385,12 @@ impl Engine {
         }
         let sent = self.last_sent.load(Ordering::SeqCst);
         match log.file.sync_data() {
-            Ok(()) => {
+            Ok(()) if damaged.load(Ordering::SeqCst) == 0 => {
                 durable::note_synced(self.side(), sent);
                 Ok(())
             }
+            // Another process's sync of the same pages failed meanwhile, and the kernel told only that one.
+            Ok(()) => self.rescue_log(log),
             Err(error) => {
                 damaged.store(1, Ordering::SeqCst);
                 self.rescue_log(log).map_err(|_| error)

@@ -222,7 +222,7 @@ impl Engine {
                 }
                 _ => Ok(()),
             };
-            writer.tend_log();
+            writer.tend_log(self.side());
             attached
         });
         self.leave(number);

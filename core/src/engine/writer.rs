@@ -98,13 +98,13 @@ impl Writer {
     pub(crate) fn run(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
         if self.log_is_full() {
             // The reader that made it so may have ended.
-            self.checkpoint(CHECKPOINT_PASSIVE);
+            self.checkpoint(outside.side, CHECKPOINT_PASSIVE);
         }
         match self.attempt(operations, outside) {
             Ok(committed) => committed,
             Err(error) if kind_of(&error) == Some(ErrorKind::Full) => {
                 // The log may be full of frames that are no longer needed: start it over, in the space it has.
-                self.checkpoint(CHECKPOINT_RESTART);
+                self.checkpoint(outside.side, CHECKPOINT_RESTART);
                 self.each(operations, outside)
             }
             Err(error) if operations.len() > 1 && kind_of(&error) != Some(ErrorKind::Busy) => {
@@ -259,18 +259,22 @@ impl Writer {
 
     /// Starts the log over when it has grown enough, so that it is written over rather than made longer, which costs a
     /// sync about twice as much. Where a reader keeps it from that, it is tried again soon: readers come and go.
-    pub(crate) fn tend_log(&mut self) {
+    pub(crate) fn tend_log(&mut self, side: &SideFile) {
         let frames = self.frames.load(Ordering::Relaxed);
         if frames < self.checkpoint_at {
             self.checkpoint_at = self.checkpoint_at.min(CHECKPOINT_FRAMES.max(frames + CHECKPOINT_AGAIN_FRAMES));
             return;
         }
-        self.checkpoint(CHECKPOINT_PASSIVE);
+        self.checkpoint(side, CHECKPOINT_PASSIVE);
         let left = self.frames.load(Ordering::Relaxed);
         self.checkpoint_at = if left == 0 { CHECKPOINT_FRAMES } else { left + CHECKPOINT_AGAIN_FRAMES };
     }
 
-    fn checkpoint(&self, sql: &'static str) {
+    fn checkpoint(&self, side: &SideFile, sql: &'static str) {
+        // Half a checkpoint of a log that is not on disk would be worse than none.
+        if durable::log_is_damaged(side) {
+            return;
+        }
         let done = self.conn.prepare_cached(sql).and_then(|mut statement| {
             statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         });

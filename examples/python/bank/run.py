@@ -25,8 +25,6 @@ from resolve import resolve_all
 from worker import open_payments
 
 HERE = Path(__file__).parent
-ROUNDS_MAX = 25
-"""More payments are sent until enough went wrong, but not for more rounds than this."""
 PATIENCE_S = 120.0
 """A round that lasts longer is stuck."""
 
@@ -153,7 +151,7 @@ def run(folder: Path, options: argparse.Namespace) -> int:
     """Play it, and return the exit code."""
     with onceward.open(folder / "store.db") as store, cast(folder, options.way, options.seed) as people:
         payments = open_payments(store)
-        for number in range(ROUNDS_MAX):
+        for number in range(options.rounds):
             send(folder, payments, number * options.payments, options.payments, people.dice)
             work(people, payments, options.workers, options.trouble, kills=True)
             if enough := proved(folder, people, store, options.kills):
@@ -187,6 +185,7 @@ def main() -> int:
     way.add_argument("--naive", action="store_true", help="call and acknowledge, without once")
     parser.add_argument("--seed", type=int, default=1, help="decides who is killed, and when requests go badly")
     parser.add_argument("--payments", type=int, default=40, help="of a round; rounds follow until enough went wrong")
+    parser.add_argument("--rounds", type=int, default=100, help="at most so many; then nothing was proved")
     parser.add_argument("--kills", type=int, default=10, help="workers to kill at least")
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--trouble", type=float, default=0.15, help="the share of the bank's requests that go badly")

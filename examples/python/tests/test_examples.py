@@ -4,7 +4,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -52,11 +51,9 @@ def test_a_worker_that_runs_for_ever_books_what_comes_and_ends_on_ctrl_c(tmp_pat
         run("sender.py", shop, 7, 100)
         assert worker.stdout is not None
         assert worker.stdout.readline() == "order 7: booked 100 cents\n"
-        asked_at = time.monotonic()
         worker.send_signal(signal.SIGINT)
         _, errors = worker.communicate(timeout=20)
         assert "KeyboardInterrupt" in errors
-        assert time.monotonic() - asked_at < 5
 
 
 def test_a_payment_is_booked_once_in_another_database(tmp_path: Path) -> None:

@@ -162,7 +162,10 @@ impl File {
             // What was abandoned and is overwritten since no longer matters.
             if let Change::Write { at, data } = &pending.change {
                 let written = *at..*at + data.len() as u64;
-                left.retain(|old: &Pending| !old.abandoned || !covered(&old.change, &written));
+                left = left
+                    .into_iter()
+                    .flat_map(|old| if old.abandoned { old.outside(&written) } else { vec![old] })
+                    .collect();
             }
         }
         self.pending = left;
@@ -206,8 +209,18 @@ impl File {
     }
 }
 
-fn covered(change: &Change, range: &std::ops::Range<u64>) -> bool {
-    matches!(change, Change::Write { at, data } if *at >= range.start && *at + data.len() as u64 <= range.end)
+impl Pending {
+    /// What of it lies outside `range`.
+    fn outside(self, range: &std::ops::Range<u64>) -> Vec<Pending> {
+        let Change::Write { at, data } = &self.change else { return vec![self] };
+        let end = at + data.len() as u64;
+        let parts = [*at..end.min(range.start), (*at).max(range.end)..end];
+        let part = |part: std::ops::Range<u64>| {
+            let data = data[(part.start - at) as usize..(part.end - at) as usize].to_vec();
+            Pending { change: Change::Write { at: part.start, data }, ..self.clone() }
+        };
+        parts.into_iter().filter(|part| part.start < part.end).map(part).collect()
+    }
 }
 
 fn write_at(bytes: &mut Vec<u8>, at: u64, data: &[u8]) {
@@ -303,6 +316,28 @@ mod tests {
             disk.apply(&record);
         }
         assert_eq!((disk.image(Fate::DropAll)["db"].as_slice(), disk.pending()), (&b"one"[..], 0));
+    }
+
+    #[test]
+    fn what_was_abandoned_does_not_come_back_where_it_was_written_over() {
+        let failed = [
+            bind(1, "db"),
+            Record::FolderSync,
+            write(1, 0, b"onetwothree"),
+            Record::SyncBegin { ticket: 1 },
+            Record::SyncFailed { file: 1, ticket: 1 },
+        ];
+        let again = [
+            write(1, 3, b"TWO"),
+            write(1, 0, b"ONE"),
+            Record::SyncBegin { ticket: 2 },
+            Record::SyncEnd { file: 1, ticket: 2 },
+        ];
+        let disk = disk(&[&failed[..], &again[..]].concat());
+        let images: std::collections::BTreeSet<Vec<u8>> =
+            (0..200).map(|seed| disk.image(Fate::Random(seed))["db"].clone()).collect();
+        assert!(images.iter().all(|image| image.starts_with(b"ONETWO")), "{images:?}");
+        assert!(images.contains(&b"ONETWO"[..]) && images.contains(&b"ONETWOthree"[..]), "{images:?}");
     }
 
     #[test]
