@@ -262,6 +262,11 @@ interface DoubtCommon {
   error: string;
 }
 export interface InDoubt extends DoubtCommon {
+  /**
+   * The message's deduplication key: what the third party may know the effect by. Null in a ledger (where `name` is the key),
+   * for a message without one, and once the message is gone.
+   */
+  key: string | null;
   calledAt: Date;
   /** The process that made the last call. */
   process: number;

@@ -474,6 +474,11 @@ typedef struct {
      The process that made the last call; 0 in a resolution.
      */
     uint32_t process;
+    /*
+     The message's deduplication key: what the third party may know the effect by. NULL in a ledger (where the name is the
+     key), in a resolution, for a message without one, and once the message is gone.
+     */
+    const char *key;
 } onceward_doubt_view;
 
 /*

@@ -39,6 +39,9 @@ pub struct onceward_doubt_view {
     pub called_at_ms: i64,
     /// The process that made the last call; 0 in a resolution.
     pub process: u32,
+    /// The message's deduplication key: what the third party may know the effect by. NULL in a ledger (where the name is the
+    /// key), in a resolution, for a message without one, and once the message is gone.
+    pub key: *const c_char,
 }
 
 /// How a doubt was resolved. The pointers live as long as the list.
@@ -71,6 +74,7 @@ struct Subject {
     since_ms: i64,
     called_at_ms: i64,
     process: u32,
+    key: Option<CString>,
 }
 
 fn pointer(text: Option<&CString>) -> *const c_char {
@@ -90,6 +94,7 @@ impl Subject {
             since_ms: 0,
             called_at_ms: 0,
             process: 0,
+            key: None,
         };
         match of {
             EffectOf::Message { queue, subscription, message } => {
@@ -115,6 +120,7 @@ impl Subject {
             since_ms: self.since_ms,
             called_at_ms: self.called_at_ms,
             process: self.process,
+            key: pointer(self.key.as_ref()),
         }
     }
 }
@@ -133,6 +139,7 @@ fn subject(found: InDoubt) -> Subject {
     subject.since_ms = found.since.get();
     subject.called_at_ms = found.called_at.get();
     subject.process = found.process;
+    subject.key = found.key.map(text);
     subject
 }
 

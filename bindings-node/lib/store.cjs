@@ -76,6 +76,7 @@ class Store {
     const listed = await settled(parts(this).store.inDoubt(...check.page('inDoubt', options)));
     return listed.map((data) => ({
       ...doubt(data),
+      key: data.key ?? null,
       calledAt: new Date(data.calledAt),
       process: data.process,
     }));

@@ -58,6 +58,7 @@ pub struct DoubtData {
     pub subscription: Option<String>,
     pub message: Option<f64>,
     pub ledger: Option<String>,
+    pub key: Option<String>,
     pub name: String,
     pub since: f64,
     pub error: String,
@@ -84,6 +85,7 @@ impl DoubtData {
             subscription,
             message,
             ledger,
+            key: None,
             name,
             since: since.get() as f64,
             error,
@@ -187,6 +189,7 @@ impl Store {
             let data = listed.into_iter().map(|found| DoubtData {
                 called_at: Some(found.called_at.get() as f64),
                 process: Some(found.process),
+                key: found.key,
                 ..DoubtData::new(found.doubt, found.of, found.name, found.since, found.error)
             });
             Ok(data.collect())

@@ -34,7 +34,7 @@ test('an error leaves it in doubt and the message parked, until a person resolve
   assert.deepEqual([delivery.settled, await queue.receive()], [true, null]);
   const [doubt] = await store.inDoubt();
   assert.deepEqual([doubt.queue, doubt.subscription, doubt.message, doubt.ledger], ['payments', 'default', delivery.id, null]);
-  assert.deepEqual([doubt.name, doubt.process, doubt.error], ['charge', process.pid, 'Error: connection cut']);
+  assert.deepEqual([doubt.key, doubt.name, doubt.process, doubt.error], [delivery.key, 'charge', process.pid, 'Error: connection cut']);
   assert.ok(doubt.since instanceof Date && doubt.calledAt instanceof Date);
   assert.equal((await store.stats()).inDoubt, 1);
   const by = { evidence: 'their log', actor: 'ada' };

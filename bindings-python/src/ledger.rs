@@ -173,6 +173,13 @@ impl InDoubt {
         parts(&self.inner.of).3
     }
 
+    /// The deduplication key of its message: what the third party may know the effect by. None in a ledger (where `name` is
+    /// the key), for a message without one, and once the message is gone.
+    #[getter]
+    fn key(&self) -> Option<&str> {
+        self.inner.key.as_deref()
+    }
+
     /// The name of the effect; in a ledger, its key.
     #[getter]
     fn name(&self) -> &str {

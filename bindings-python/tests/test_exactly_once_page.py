@@ -49,7 +49,6 @@ class Page:
         self.names: dict[str, Any] = {
             "bank": self.bank,
             "NotSentError": NotSentError,
-            "reference_of": lambda message: self.references[message],
         }
         self.blocks = iter(BLOCKS)
         self.last = ""

@@ -55,7 +55,7 @@ def test_an_undeclared_exception_parks_and_a_resolution_lets_it_go_on(
     assert store.stats().in_doubt == 1
     doubt = the_doubt(store)
     assert (doubt.queue, doubt.subscription, doubt.message, doubt.ledger) == ("payments", "default", delivery.id, None)
-    assert (doubt.name, doubt.error) == ("charge", "TimeoutError: no answer")
+    assert (doubt.key, doubt.name, doubt.error) == ("x", "charge", "TimeoutError: no answer")
     assert doubt.called_at <= doubt.since
     assert repr(doubt) == f"InDoubt(doubt={doubt.doubt}, name='charge', error='TimeoutError: no answer')"
     store.resolve(doubt.doubt, Applied(b"seen"), evidence="statement of March", actor="alice")
@@ -185,8 +185,32 @@ def test_a_probe_that_raises_or_returns_nonsense_changes_nothing(
     assert (after.doubt, after.error) == (before.doubt, before.error)
     again.nack(delay=0)
     text: Any = "text"
-    with pytest.raises(TypeError, match="result of the probe must be bytes"):
+    with pytest.raises(TypeError, match="result of Applied must be bytes, not 'text'"):
         take(exact).once("charge", never, on_unknown="probe", probe=lambda: Applied(text), settle=0)
+
+
+def test_applied_takes_bytes_and_says_so_at_once() -> None:
+    for result in ("paid", None, 7):
+        with pytest.raises(TypeError, match="the result of Applied must be bytes"):
+            Applied(result)  # type: ignore[arg-type]
+
+
+def test_the_error_shows_the_first_line_of_what_is_known_and_the_list_all_of_it(
+    store: onceward.Store, delivery: onceward.Delivery
+) -> None:
+    text = "no answer " + "x" * 300 + "\nand a page of HTML"
+
+    def call() -> bytes:
+        raise TimeoutError(text)
+
+    with pytest.raises(onceward.InDoubtError) as raised:
+        delivery.once("charge", call, on_unknown="park")
+    shown = str(raised.value)
+    assert "TimeoutError: no answer xxx" in shown
+    assert "…; the message is parked" in shown
+    assert "\n" not in shown
+    assert len(shown) < 400
+    assert the_doubt(store).error == "TimeoutError: " + text
 
 
 @pytest.mark.parametrize("result", ["paid", None, 7, ["paid"]])
@@ -288,7 +312,6 @@ def test_resolving_answers_once_and_only_what_is_in_doubt(
     bad: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
         (doubt, UNKNOWN, said, ValueError, "a resolution is Applied"),
         (doubt, b"seen", said, ValueError, "a resolution is Applied"),
-        (doubt, Applied("seen"), said, TypeError, "result must be bytes"),  # type: ignore[arg-type]
         (doubt, Applied(bytes(2**20 + 1)), said, ValueError, "1048577 bytes; the limit is 1048576"),
         (doubt, NOT_APPLIED, {"evidence": "", "actor": "a"}, ValueError, "evidence is empty"),
         (doubt, NOT_APPLIED, {"evidence": "e", "actor": " "}, ValueError, "actor is empty"),

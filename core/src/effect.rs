@@ -20,6 +20,9 @@ use crate::once::{Called, OnceOptions, Probed};
 /// What is kept of a call that ended without a word: its handler panicked, or was cancelled.
 const NO_WORD: &str = "its caller ended without saying how the call ended";
 
+/// Characters of a kept text that an error shows.
+const TEXT_SHOWN_MAX: usize = 200;
+
 /// What is to be done now about an effect that somebody wants.
 #[derive(Debug)]
 pub enum Begun {
@@ -147,7 +150,7 @@ impl Common {
 
     fn in_doubt(&self, doubt: i64, text: &str, disposal: Disposal) -> Error {
         self.settled(disposal);
-        let (what, then) = (label(&self.begin.subject), self.then(disposal));
+        let (what, then, text) = (label(&self.begin.subject), self.then(disposal), first_line(text));
         Error::new(ErrorKind::InDoubt, format!("whether {what} happened is not known (doubt {doubt}): {text}{then}"))
     }
 
@@ -330,6 +333,13 @@ impl Probe {
         failpoint("once-probe-recorded");
         common.begun(reply)
     }
+}
+
+/// What an error shows of a text that is kept whole: its first line, cut.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    let shown: String = line.chars().take(TEXT_SHOWN_MAX).collect();
+    if shown.len() < text.len() { format!("{shown}…") } else { shown }
 }
 
 /// Text to keep with an outcome, cut to what fits: an outcome is never refused for its words.

@@ -37,6 +37,9 @@ pub struct InDoubt {
     pub doubt: u64,
     /// Whose effect it is.
     pub of: EffectOf,
+    /// The message's deduplication key: what the third party may know the effect by. `None` in a ledger, where `name` is the
+    /// key, for a message without one, and once the message is gone (cancelled, purged, or its time to live over).
+    pub key: Option<String>,
     /// The effect's name; in a ledger, its key.
     pub name: String,
     /// Since when it is in doubt.

@@ -91,6 +91,7 @@ fn parked_until_resolved_as_applied_and_then_going_on_by_itself() {
     shop.world.clock.advance(100 * HOUR);
     let doubt = shop.in_doubt().remove(0);
     assert_eq!((doubt.name.as_str(), doubt.since), ("charge", common::START));
+    assert_eq!((doubt.key.as_deref(), delivery.key()), (Some("x"), Some("x")), "what the third party may know it by");
     assert_eq!((doubt.process, doubt.called_at), (std::process::id(), common::START));
     let EffectOf::Message { queue, subscription, message } = &doubt.of else { panic!("{doubt:?}") };
     assert_eq!((queue.as_str(), subscription.as_deref(), *message), ("payments", Some("default"), delivery.id()));

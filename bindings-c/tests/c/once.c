@@ -106,6 +106,7 @@ static void a_doubt_waits_for_a_person(const onceward_store *store, const oncewa
     OK(onceward_doubts_get(doubts, 0, &doubt, sizeof doubt));
     CHECK(doubt.message == id && strcmp(doubt.queue, "payments") == 0 && strcmp(doubt.subscription, "default") == 0);
     CHECK(doubt.ledger == NULL && strcmp(doubt.name, "charge") == 0 && strstr(doubt.error, "77") != NULL);
+    CHECK(doubt.key != NULL && strcmp(doubt.key, "doubted") == 0);
     CHECK(doubt.since_ms > 0 && doubt.called_at_ms > 0 && doubt.process != 0);
     uint64_t number = doubt.doubt;
     onceward_doubts_free(doubts);

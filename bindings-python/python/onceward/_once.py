@@ -27,6 +27,11 @@ class Applied:
     #: What whoever asks for the effect gets.
     result: bytes
 
+    def __post_init__(self) -> None:
+        """Refuse at once what could not be recorded later."""
+        if not isinstance(self.result, (bytes, bytearray, memoryview)):
+            raise TypeError(f"the result of Applied must be bytes, not {_short(self.result)}")
+
 
 class Answer(enum.Enum):
     """What a probe says when it did not find the effect."""

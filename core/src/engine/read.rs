@@ -308,6 +308,7 @@ pub(crate) fn in_doubt(conn: &Connection, after: u64, max: usize) -> rusqlite::R
         Ok(InDoubt {
             doubt: row.get::<_, i64>(0)?.unsigned_abs(),
             of: effect_of(row.get(2)?, row.get(8)?, row.get(9)?, row.get(10)?),
+            key: row.get(11)?,
             name: row.get(3)?,
             since: Millis::new(row.get(4)?),
             called_at: Millis::new(row.get(5)?),

@@ -177,8 +177,8 @@ pub(crate) const DOUBT_LAST: &str = "SELECT next_doubt - 1 FROM onceward_meta WH
 pub(crate) const FILE_ID: &str = "SELECT file_id FROM onceward_meta WHERE id = 1";
 pub(crate) const INSTANCE_SLOT: &str = "SELECT slot FROM onceward_instance WHERE id = ?1";
 pub(crate) const IN_DOUBT_LIST: &str = "SELECT e.doubt, e.scope, e.message, e.name, e.doubt_at, e.called_at, e.error, \
-    e.process, q.name, s.name, l.name FROM onceward_effect AS e \
-    LEFT JOIN onceward_lane AS n ON n.id = e.message >> 38 LEFT JOIN onceward_queue AS q ON q.id = n.queue \
+    e.process, q.name, s.name, l.name, m.key FROM onceward_effect AS e \
+    LEFT JOIN onceward_message AS m ON m.id = e.message LEFT JOIN onceward_lane AS n ON n.id = e.message >> 38 LEFT JOIN onceward_queue AS q ON q.id = n.queue \
     LEFT JOIN onceward_subscription AS s ON s.id = e.scope LEFT JOIN onceward_effect_ledger AS l ON l.id = -e.scope \
     WHERE e.state = 4 AND e.doubt > ?1 ORDER BY e.doubt LIMIT ?2";
 pub(crate) const IN_DOUBT_COUNT: &str = "SELECT count(*) FROM onceward_effect WHERE scope = ?1 AND state = 4";

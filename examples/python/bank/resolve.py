@@ -10,19 +10,18 @@ from pathlib import Path
 
 import client
 import onceward
-from audit import all_in_doubt, orders, transfers
+from audit import all_in_doubt, transfers
 from onceward import NOT_APPLIED, Applied
 
 
 def resolve_all(folder: Path, actor: str) -> int:
     """Resolve every doubt from the bank's log, and return how many there were."""
-    references = {order["message"]: order["reference"] for order in orders(folder)}
     entries = {entry["reference"]: entry for entry in transfers(folder)}
     count = 0
     with onceward.open(folder / "store.db", create=False) as store:
         for doubt in all_in_doubt(store):
-            assert doubt.message is not None
-            entry = entries.get(references[doubt.message])
+            assert doubt.key is not None
+            entry = entries.get(doubt.key)
             if entry is None:
                 store.resolve(doubt.doubt, NOT_APPLIED, evidence="bank.log: no such transfer", actor=actor)
             else:
