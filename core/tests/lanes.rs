@@ -4,7 +4,7 @@ mod common;
 
 use common::{World, at_once, bodies, body, counts, fails, receipts, send_all, take, take_of};
 use onceward::limits::{LANE_SEQUENCE_MAX, LANES_MAX};
-use onceward::{ErrorKind, Message, MessageId, Queue, Start};
+use onceward::{ErrorKind, Message, MessageId, Queue, QueueOptions, Semantics, Start, Subscription};
 
 /// Lets every lane of the file have room for `left` more messages, with nothing in it.
 fn nearly_full(world: &World, left: u64) {
@@ -136,4 +136,59 @@ fn a_file_without_lanes_left_says_so_and_goes_on_with_those_it_has() {
     fails(queue.send("y"), ErrorKind::Full, &[&limit]);
     let again = queue.send(Message::new("x").key("k")).expect("a duplicate needs no lane");
     assert_eq!((again.id, again.duplicate), (known, true));
+}
+
+/// Closes the world's store and opens its file as the first store again.
+fn opened_again(world: &World) -> onceward::Store {
+    world.store.close().expect("closes");
+    world.another()
+}
+
+#[test]
+fn whoever_opens_the_file_first_leaves_out_ids_that_may_have_been_handed_over() {
+    let world = World::new();
+    let queue = world.at_least_once_with("q", QueueOptions::new().subscriptions(["a", "b"]));
+    let before = send_all(&queue, &["1", "2", "3", "4"]);
+    let [a, _] = ["a", "b"].map(|name| queue.subscription(name).expect("is there"));
+    assert!(a.ack(&receipts(&take_of(&a, 2))).expect("acks").is_empty());
+    let store = opened_again(&world);
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+    let [a, b] = ["a", "b"].map(|name| queue.subscription(name).expect("is there"));
+    let ready = |of: &Subscription| of.stats().expect("counts").ready;
+    assert_eq!((ready(&a), ready(&b)), (2, 4), "what was left out counts for nothing");
+    let after = send_all(&queue, &["5", "6"]);
+    assert!(after[0].get() > before[3].get() + 1, "{before:?} {after:?}");
+    assert_eq!((ready(&a), ready(&b)), (4, 6));
+    let late = queue.subscribe("late", Start::Oldest).expect("subscribes");
+    let now = queue.subscribe("now", Start::Now).expect("subscribes");
+    assert_eq!((ready(&late), ready(&now)), (6, 0));
+    for (subscription, expected) in [(&a, "3456"), (&b, "123456"), (&late, "123456")] {
+        assert_eq!(bodies(&take_of(subscription, 9)).concat(), expected);
+        assert_eq!(ready(subscription), 0);
+    }
+    send_all(&queue, &["7"]);
+    assert_eq!(bodies(&take_of(&now, 9)), ["7"]);
+}
+
+#[test]
+fn ids_are_left_out_up_to_the_end_of_a_lane_and_not_beyond() {
+    let world = World::new();
+    let queue = started(&world, 3);
+    let ids = send_all(&queue, &["a"]);
+    assert_eq!(sequence(ids[0]), LANE_SEQUENCE_MAX - 2);
+    let store = opened_again(&world);
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+    let ids = send_all(&queue, &["b", "c"]);
+    assert_eq!(ids.iter().map(|id| sequence(*id)).collect::<Vec<_>>(), [1, 2], "the lane is used up");
+    assert_eq!((counts(&queue), bodies(&take(&queue, 9))), ([3, 0, 0, 0, 0], vec!["a".into(), "b".into(), "c".into()]));
+}
+
+#[test]
+fn an_exactly_once_queue_reserves_no_ids() {
+    let world = World::new();
+    let queue = world.store.queue("q", Semantics::ExactlyOnce).expect("opens");
+    let first = queue.send(Message::new("a").key("a")).expect("sends").id.get();
+    let store = opened_again(&world);
+    let queue = store.queue("q", Semantics::ExactlyOnce).expect("opens");
+    assert_eq!(queue.send(Message::new("b").key("b")).expect("sends").id.get(), first + 1);
 }

@@ -67,11 +67,11 @@ pub(crate) struct Commit {
     /// Sends that must be on disk before they are answered or handed over.
     pub(crate) sends: bool,
     /// Where lanes ended when they were received from.
-    pub(crate) lane_ends: Vec<(i64, i64)>,
+    pub(crate) lane_ends: Vec<LaneEnd>,
     /// Tokens handed out, and how far they were reserved then.
     pub(crate) tokens: Vec<TokenUse>,
-    /// The last message of each lane that is handed over.
-    pub(crate) handed_over: Vec<(i64, i64)>,
+    /// The last message of each lane that is handed over, of those that may be before they are on disk and of the others.
+    pub(crate) handed_over: Vec<HandedOver>,
     /// What was read of the tables that seldom change.
     pub(crate) known: Known,
 }
@@ -111,13 +111,35 @@ pub(crate) struct TokenUse {
     pub(crate) reserved: i64,
 }
 
+/// Where a lane ends, and which of its ids are given to no other message whatever becomes of theirs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneEnd {
+    pub(crate) lane: i64,
+    pub(crate) end: i64,
+    pub(crate) reserved: i64,
+}
+
+/// A message that is handed over.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandedOver {
+    pub(crate) lane: i64,
+    pub(crate) id: i64,
+    /// It may be handed over before it is on disk, if its id is reserved: whoever sends it again makes another one anyway.
+    pub(crate) early: bool,
+}
+
 #[derive(Debug)]
 struct LaneTail {
     queue: QueueId,
     priority: u8,
     lane: i64,
     next: i64,
+    reserved: i64,
 }
+
+/// Ids reserved in a lane at a time; when half of them are used, the next ones are, so that the reservation is on disk when
+/// it is needed.
+const IDS_RESERVED: i64 = 1 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) struct QueueRow {
@@ -256,6 +278,19 @@ impl<'a> Context<'a> {
         Ok(id)
     }
 
+    /// Reserves, durably with this commit, the next ids of a priority of a queue whose messages may be handed over early.
+    pub(crate) fn reserve_ids(&mut self, queue: QueueId, priority: u8) -> Outcome<()> {
+        let Some(index) = self.find_tail(queue, priority)? else { return Ok(()) };
+        let tail = &mut self.commit.known.lanes[index];
+        if tail.next <= tail.reserved - IDS_RESERVED / 2 || tail.reserved == lane_end(tail.lane) {
+            return Ok(());
+        }
+        tail.reserved = (tail.next + IDS_RESERVED).min(lane_end(tail.lane));
+        let (lane, reserved) = (tail.lane, tail.reserved);
+        self.run(sql::LANE_RESERVE, (lane, reserved))?;
+        Ok(())
+    }
+
     /// Checks, before anything is written, that `count` more ids can be given out.
     pub(crate) fn check_lanes_left(&mut self) -> Outcome<()> {
         let last: i64 = self.row(sql::LANE_LAST, [], |row| row.get(0))?.unwrap_or(0);
@@ -284,9 +319,9 @@ impl<'a> Context<'a> {
         if known.is_some() {
             return Ok(known);
         }
-        let row = self.row(sql::LANE_TAIL, (queue.0, priority), |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(row.map(|(lane, next)| {
-            self.commit.known.lanes.push(LaneTail { queue, priority, lane, next });
+        let row = self.row(sql::LANE_TAIL, (queue.0, priority), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        Ok(row.map(|(lane, next, reserved)| {
+            self.commit.known.lanes.push(LaneTail { queue, priority, lane, next, reserved });
             self.commit.known.lanes.len() - 1
         }))
     }
@@ -306,7 +341,7 @@ impl<'a> Context<'a> {
         for subscription in self.rows(sql::SUBSCRIPTION_IDS, [queue.0], |row| row.get::<_, i64>(0))? {
             self.insert_cursor(SubscriptionId(subscription), lane, next, 0)?;
         }
-        self.commit.known.lanes.push(LaneTail { queue, priority, lane, next });
+        self.commit.known.lanes.push(LaneTail { queue, priority, lane, next, reserved: 0 });
         Ok(self.commit.known.lanes.len() - 1)
     }
 

@@ -105,7 +105,8 @@ impl Engine {
     /// Opens the file, or a store in memory, and starts housekeeping.
     pub(crate) fn open(path: Option<&Path>, options: StoreOptions) -> Result<Arc<Self>> {
         let files = StoreFiles::prepare(path, options.create, options.allow_remote_file_system)?;
-        let guard = files.side.open_guard().map_err(|error| {
+        let side = Arc::clone(&files.side);
+        let guard = side.open_guard().map_err(|error| {
             Error::with_source(ErrorKind::Storage, format!("locking the side file: {error}"), error)
         })?;
         let slot = files.side.claim_slot().map_err(|error| {
@@ -128,7 +129,6 @@ impl Engine {
             Some(liveness) => Arc::clone(liveness),
             None => Arc::new(SlotLiveness { side: Arc::clone(&files.side) }),
         };
-        drop(guard);
         let engine = Arc::new(Engine {
             clock: Arc::clone(&options.clock),
             random: Arc::clone(&options.random),
@@ -157,6 +157,8 @@ impl Engine {
             Reply::Instance(instance) => engine.instance.store(instance, Ordering::Relaxed),
             other => return other.unexpected("an instance"),
         }
+        // Before it, nobody else may send or receive: what a power loss left open is settled with the registration.
+        drop(guard);
         housekeeping::start(&engine)?;
         Ok(engine)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::RawDelivery;
-use crate::engine::context::{Context, Outcome, Terms, TokenUse, lane_of};
+use crate::engine::context::{Context, HandedOver, LaneEnd, Outcome, Terms, TokenUse, lane_of};
 use crate::engine::operation::{Receive, Received, Settle, SubscriptionId, Verb};
 use crate::engine::order::Retry;
 use crate::engine::pending::{self, Death, PARKED, Pending};
@@ -48,11 +48,13 @@ pub(crate) fn receive(cx: &mut Context<'_>, receive: &Receive) -> Outcome<Receiv
     if batch.deliveries.is_empty() && sweep::reclaim_dead(cx)? {
         batch.fill(cx)?;
     }
+    let may_be_early = batch.terms.semantics == Semantics::AtLeastOnce;
     for delivery in &batch.deliveries {
-        let id = delivery.id.stored();
-        match cx.commit.handed_over.iter_mut().find(|(lane, _)| *lane == lane_of(id)) {
-            Some((_, last)) => *last = id.max(*last),
-            None => cx.commit.handed_over.push((lane_of(id), id)),
+        let (id, early) = (delivery.id.stored(), may_be_early && delivery.key.is_none());
+        let same = |one: &&mut HandedOver| one.lane == lane_of(id) && one.early == early;
+        match cx.commit.handed_over.iter_mut().find(same) {
+            Some(one) => one.id = id.max(one.id),
+            None => cx.commit.handed_over.push(HandedOver { lane: lane_of(id), id, early }),
         }
     }
     let next_due = if batch.deliveries.is_empty() { batch.next_due } else { None };
@@ -70,6 +72,7 @@ struct Cursor {
     gaps: i64,
     token: i64,
     token_reserved: i64,
+    reserved: i64,
     /// The token of this receive, once something was taken from the lane.
     given: Option<Token>,
     moved: bool,
@@ -144,7 +147,8 @@ impl Batch {
     fn fill(&mut self, cx: &mut Context<'_>) -> Outcome<()> {
         self.next_due = None;
         for mut cursor in cursors(cx, self.terms.subscription)? {
-            cx.commit.lane_ends.push((cursor.lane, cursor.lane_next));
+            let Cursor { lane, lane_next: end, reserved, .. } = cursor;
+            cx.commit.lane_ends.push(LaneEnd { lane, end, reserved });
             self.take_due(cx, &mut cursor)?;
             if !self.closed {
                 self.take_unseen(cx, &mut cursor)?;
@@ -491,6 +495,7 @@ fn cursors(cx: &Context<'_>, subscription: SubscriptionId) -> Outcome<Vec<Cursor
             gaps: row.get(4)?,
             token: row.get(5)?,
             token_reserved: row.get(6)?,
+            reserved: row.get(7)?,
             given: None,
             moved: false,
         })

@@ -46,6 +46,13 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
             }
         });
     }
+    if added > 0 && queue.semantics == Semantics::AtLeastOnce {
+        let mut priorities: Vec<u8> = messages.iter().map(priority).collect();
+        priorities.dedup();
+        for priority in priorities {
+            cx.reserve_ids(queue.id, priority)?;
+        }
+    }
     // A duplicate's original may be committed by someone else and not yet be on disk: it is synced all the same.
     cx.commit.needs_sync |= queue.semantics.syncs_send();
     if added > 0 {

@@ -30,12 +30,18 @@ pub(crate) const SUBSCRIPTION_DEAD: &str = "SELECT dead FROM onceward_subscripti
 
 // Lanes and cursors.
 pub(crate) const LANE_TAIL: &str = "SELECT l.id, max(l.next, coalesce((SELECT m.id + 1 FROM onceward_message AS m \
-    WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)) \
-    FROM onceward_lane AS l WHERE l.queue = ?1 AND l.priority = ?2 ORDER BY l.id DESC LIMIT 1";
+    WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)), \
+    l.reserved FROM onceward_lane AS l WHERE l.queue = ?1 AND l.priority = ?2 ORDER BY l.id DESC LIMIT 1";
 pub(crate) const LANE_LAST: &str = "SELECT coalesce(max(id), 0) FROM onceward_lane";
 pub(crate) const LANE_INSERT: &str = "INSERT INTO onceward_lane(id, queue, priority, next) VALUES (?1, ?2, ?3, ?4)";
 pub(crate) const LANE_NEXT_RAISE: &str = "UPDATE onceward_lane SET next = ?2 WHERE id = ?1 AND next < ?2 \
     AND NOT EXISTS (SELECT 1 FROM onceward_message WHERE id >= ?2 AND id < (?1 + 1) << 38)";
+pub(crate) const LANE_RESERVE: &str = "UPDATE onceward_lane SET reserved = ?2 WHERE id = ?1";
+pub(crate) const LANES_RESERVED: &str = "SELECT l.id, l.reserved, max(l.next, coalesce((SELECT m.id + 1 \
+    FROM onceward_message AS m WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)) \
+    FROM onceward_lane AS l WHERE l.reserved > l.next";
+pub(crate) const LANE_SKIP: &str = "UPDATE onceward_lane SET next = ?2 WHERE id = ?1";
+pub(crate) const LANE_GAPS_ADD: &str = "UPDATE onceward_cursor SET gaps = gaps + ?2 WHERE lane = ?1";
 pub(crate) const LANE_QUEUE: &str = "SELECT queue FROM onceward_lane WHERE id = ?1";
 pub(crate) const LANES_OF_QUEUE: &str = "SELECT l.id, max(l.next, coalesce((SELECT m.id + 1 \
     FROM onceward_message AS m WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)), \
@@ -44,7 +50,7 @@ pub(crate) const CURSOR_INSERT: &str = "INSERT INTO onceward_cursor(subscription
     VALUES (?1, ?2, ?3, ?4, ?5, ?5)";
 pub(crate) const CURSORS: &str = "SELECT c.lane, l.priority, c.next, max(l.next, coalesce((SELECT m.id + 1 \
     FROM onceward_message AS m WHERE m.id >= l.id << 38 AND m.id < (l.id + 1) << 38 ORDER BY m.id DESC LIMIT 1), 0)), \
-    c.gaps, c.token, c.token_reserved FROM onceward_cursor AS c JOIN onceward_lane AS l ON l.id = c.lane WHERE c.subscription = ?1 \
+    c.gaps, c.token, c.token_reserved, l.reserved FROM onceward_cursor AS c JOIN onceward_lane AS l ON l.id = c.lane WHERE c.subscription = ?1 \
     ORDER BY l.priority, c.lane";
 pub(crate) const CURSOR_OF_LANE: &str = "SELECT next FROM onceward_cursor WHERE subscription = ?1 AND lane = ?2";
 pub(crate) const CURSOR_UPDATE: &str = "UPDATE onceward_cursor SET next = ?3, gaps = ?4, token = ?5, \
@@ -247,12 +253,14 @@ mod tests {
 
     /// Statements that may read a whole table, because they run rarely or the table is small: queues, lanes, instances,
     /// leases, when a holder has died, and what came in through SQL since the last commit.
-    const MAY_SCAN: [&str; 10] = [
+    const MAY_SCAN: [&str; 12] = [
         "FOREIGN_FIRST",
         "ANY_FOREIGN",
         "QUEUE_NAMES",
         "LANE_LAST",
         "TOKENS_SKIP",
+        "LANES_RESERVED",
+        "LANE_GAPS_ADD",
         "INSTANCES_OTHER",
         "IN_DOUBT_COUNT_ALL",
         "ANY_TRASH",

@@ -23,11 +23,25 @@ pub(crate) fn register(cx: &mut Context<'_>, slot: u32, process: u32, only_one: 
     cx.run(sql::INSTANCE_INSERT, (instance, slot, process, cx.now.get()))?;
     if only_one {
         cx.run(sql::TOKENS_SKIP, [])?;
+        skip_reserved_ids(cx)?;
         cx.commit.needs_sync = true;
     }
     cx.instance = instance;
     reclaim_dead(cx)?;
     Ok(instance)
+}
+
+/// Leaves out the ids that may have been handed over and then lost with the power. No message has them.
+fn skip_reserved_ids(cx: &Context<'_>) -> Outcome<()> {
+    let lanes: Vec<(i64, i64, i64)> =
+        cx.rows(sql::LANES_RESERVED, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    for (lane, reserved, end) in lanes {
+        if end < reserved {
+            cx.run(sql::LANE_SKIP, (lane, reserved))?;
+            cx.run(sql::LANE_GAPS_ADD, (lane, reserved - end))?;
+        }
+    }
+    Ok(())
 }
 
 /// This store closes: what it held is offered again, as after its death. That it closed does not tell that what it held

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::clock::{Clock, Liveness, Random};
-use crate::engine::context::{Commit, Context, Fault, Known};
+use crate::engine::context::{Commit, Context, Fault, HandedOver, Known};
 use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
 use crate::engine::foreign;
@@ -42,7 +42,10 @@ pub(crate) struct Writer {
     /// Keeps the application's statements from our tables.
     pub(crate) guard: Arc<Guard>,
     pub(crate) wal_bytes_max: u64,
-    pub(crate) durable: Durable,
+    /// The messages that are on disk.
+    durable: Durable,
+    /// The reservations of ids that are on disk.
+    reserved_ids: Durable,
     pub(crate) tokens: DurableTokens,
     /// What the last commit had read, and the version of the database that it left behind.
     known: Option<(u32, Known)>,
@@ -86,6 +89,7 @@ impl Writer {
             guard,
             wal_bytes_max,
             durable: Durable::default(),
+            reserved_ids: Durable::default(),
             tokens: DurableTokens::default(),
             known: None,
             reserved: space::Reserved::default(),
@@ -250,8 +254,14 @@ impl Writer {
             return;
         }
         let (sent, synced) = (durable::sent(side), durable::synced(side));
-        self.durable.observe(sent, synced, &commit.lane_ends);
-        let young = |&(lane, id): &(i64, i64)| !self.durable.is_below(lane, id);
+        let ends: Vec<(i64, i64)> = commit.lane_ends.iter().map(|lane| (lane.lane, lane.end)).collect();
+        let reserved: Vec<(i64, i64)> = commit.lane_ends.iter().map(|lane| (lane.lane, lane.reserved)).collect();
+        self.durable.observe(sent, synced, &ends);
+        self.reserved_ids.observe(sent, synced, &reserved);
+        let young = |one: &HandedOver| {
+            let reserved = one.early && self.reserved_ids.is_below(one.lane, one.id);
+            !reserved && !self.durable.is_below(one.lane, one.id)
+        };
         if sent != synced && commit.handed_over.iter().any(young) {
             commit.awaits = Some(sent);
         }

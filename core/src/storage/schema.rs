@@ -46,12 +46,14 @@ CREATE TABLE onceward_queue(
 ) STRICT;
 
 -- A lane is one priority of one queue, or the continuation of a full one. The next message gets the id after its last
--- message's, but at least `next`, which is raised when the last message goes: a send writes no row here.
+-- message's, but at least `next`, which is raised when the last message goes: a send writes no row here. Ids below
+-- `reserved` may have been handed over before they were on disk: after a power loss they are not given to others.
 CREATE TABLE onceward_lane(
   id INTEGER PRIMARY KEY CONSTRAINT lane_in_range CHECK (id BETWEEN 1 AND 32767),
   queue INTEGER NOT NULL,
   priority INTEGER NOT NULL CONSTRAINT priority_in_range CHECK (priority BETWEEN 0 AND 9),
-  next INTEGER NOT NULL CONSTRAINT next_in_lane CHECK (next > (id << 38) AND next <= ((id + 1) << 38))
+  next INTEGER NOT NULL CONSTRAINT next_in_lane CHECK (next > (id << 38) AND next <= ((id + 1) << 38)),
+  reserved INTEGER NOT NULL DEFAULT 0 CONSTRAINT reserved_in_lane CHECK (reserved <= ((id + 1) << 38))
 ) STRICT;
 CREATE INDEX onceward_lane_queue ON onceward_lane(queue, priority, id);
 

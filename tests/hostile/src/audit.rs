@@ -69,6 +69,8 @@ fn look_and_drain(actor: &Actor, history: &[Entry], random: &mut Random) {
     for plan in &PLANS {
         plan.scopes().for_each(|scope| drop(actor.dead(&scope, true)));
     }
+    // They get the ids that come next: none may be one that somebody knows already.
+    send_new(actor);
     if random.chance(50) {
         send_all_again(actor, &parcels);
     }
@@ -95,6 +97,16 @@ fn parcels_of(history: &[Entry]) -> Vec<Parcel> {
         }
     }
     parcels
+}
+
+/// Sends what was never sent before, to each queue.
+fn send_new(actor: &Actor) {
+    for (queue, plan) in PLANS.iter().enumerate() {
+        let keyed = plan.promise == Promise::ExactlyOnce;
+        let parcels: Vec<Parcel> =
+            (0..3).map(|n| Parcel { queue, name: format!("new-{}-{n}", plan.name), keyed, other: false }).collect();
+        actor.send(&parcels, None);
+    }
 }
 
 fn send_all_again(actor: &Actor, parcels: &[Parcel]) {
