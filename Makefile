@@ -27,8 +27,10 @@ QUIETLY := scripts/quietly
 VENV_PYTHON := $(VENV)/bin/python
 # Release builds have a folder of their own: maturin sets variables that would make cargo build pyo3 anew each time.
 RELEASE_TARGET := $(CURDIR)/target/shipped
+# The C library as it is installed; the programs in C of the demo and of the tests are built against it.
+C_PREFIX := $(BUILD)/c
 
-RUST_SOURCES := $(shell find core bindings-python bindings-node -name node_modules -prune -o -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
+RUST_SOURCES := $(shell find core bindings-c bindings-python bindings-node -name node_modules -prune -o -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
 PYTHON_SOURCES := $(shell find bindings-python/python -name '*.py' -o -name '*.pyi' -o -name py.typed 2>/dev/null)
 # What ruff and mypy look at besides the module itself, which has settings of its own.
 PYTHON_FOLDERS := demo examples/python scripts
@@ -41,7 +43,7 @@ export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export PYTEST_ADDOPTS := -p no:cacheprovider
 
-.PHONY: help setup build install demo test test-rust test-python test-node test-tree lint bench soak clean
+.PHONY: help setup build install demo test test-rust test-python test-node test-mixed test-tree lint bench soak clean
 
 help: ## list the targets
 	@printf 'Onceward. Targets:\n\n'
@@ -56,19 +58,22 @@ install: $(STAMPS)/tools ## build the C library (release) and install it: make i
 	CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo build $(LOCKED) --release -p onceward-c
 	scripts/install-c $(RELEASE_TARGET)/release $(PREFIX)
 
-demo: $(STAMPS)/module $(STAMPS)/npm ## the main job: 329 real webhooks through the three promises while processes are killed
+demo: $(STAMPS)/demo ## the main job: 329 real webhooks through the three promises while processes are killed
 	@cd demo && $(VENV_PYTHON) -m webhooks $(DEMO)
 
-test: test-tree test-rust test-python test-node ## run every test
+test: test-tree test-rust test-python test-node test-mixed ## run every test
 	@echo 'every test passed'
 
 test-rust: $(STAMPS)/tools ## the tests of the Rust crates
 	cargo test $(LOCKED) --workspace --exclude onceward-python --all-features
 
-test-python: $(STAMPS)/module $(STAMPS)/npm ## the tests of the Python module, the demo and the examples
+test-python: $(STAMPS)/module ## the tests of the Python module and its examples
 	cd bindings-python && $(VENV_PYTHON) -m pytest
-	cd demo && $(VENV_PYTHON) -m pytest
 	cd examples/python && $(VENV_PYTHON) -m pytest -q tests
+
+test-mixed: $(STAMPS)/demo ## the tests that mix the languages on one file, and those of the demo
+	cd tests/mixed && $(VENV_PYTHON) -m pytest
+	cd demo && $(VENV_PYTHON) -m pytest
 
 test-node: $(STAMPS)/node $(STAMPS)/node-npm ## the tests of the Node module, its types and its examples
 	cd bindings-node && npm run --silent types && npm --silent test
@@ -91,7 +96,7 @@ lint: $(STAMPS)/module $(STAMPS)/npm ## formatting, clippy, rustdoc, ruff, mypy,
 bench: $(STAMPS)/tools ## measure speed beside bare SQLite (BENCH="…" passes options on)
 	CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo run $(LOCKED) --release -p onceward-bench -- $(BENCH)
 
-soak: $(STAMPS)/module $(STAMPS)/npm ## the main job many times over, with other seeds (SOAK_RUNS, SOAK_KILLS, SOAK_WORKERS, …)
+soak: $(STAMPS)/demo ## the main job many times over, with other seeds (SOAK_RUNS, SOAK_KILLS, SOAK_WORKERS, …)
 	@cd demo && for run in $$(seq $(SOAK_RUNS)); do \
 	  echo "run $$run of $(SOAK_RUNS)"; \
 	  $(VENV_PYTHON) -m webhooks --seed $$((RANDOM * 32768 + RANDOM)) --kills $(SOAK_KILLS) --batch 2 \
@@ -124,6 +129,26 @@ $(STAMPS)/node-npm: bindings-node/package.json bindings-node/package-lock.json |
 $(STAMPS)/node: Cargo.toml $(wildcard Cargo.lock) bindings-node/scripts/build.mjs $(RUST_SOURCES) | $(STAMPS)/tools
 	@$(QUIETLY) 'building the Node module (release)' $(LOGS)/node.log \
 	  env CARGO_TARGET_DIR=$(RELEASE_TARGET) node bindings-node/scripts/build.mjs
+	@touch $@
+
+$(STAMPS)/c: Cargo.toml $(wildcard Cargo.lock) scripts/install-c include/onceward.h $(RUST_SOURCES) | $(STAMPS)/tools
+	@$(QUIETLY) 'building the C library (release)' $(LOGS)/c.log \
+	  env CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo build $(LOCKED) --release -p onceward-c
+	@rm -rf $(C_PREFIX)
+	@$(QUIETLY) 'installing the C library below build/c' $(LOGS)/install-c.log scripts/install-c $(RELEASE_TARGET)/release $(C_PREFIX)
+	@touch $@
+
+$(STAMPS)/demo-c: $(wildcard demo/c/*) $(STAMPS)/c
+	@mkdir -p $(BUILD)/demo
+	@for program in sender worker; do \
+	  $(QUIETLY) "compiling the demo's $$program in C" $(LOGS)/demo-c.log cc -std=c99 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wpedantic \
+	    -Werror -I$(C_PREFIX)/include -o $(BUILD)/demo/$$program demo/c/$$program.c demo/c/child.c demo/c/sha256.c \
+	    -L$(C_PREFIX)/lib -Wl,-rpath,$(C_PREFIX)/lib -lonceward; \
+	done
+	@touch $@
+
+# Everything that the demo and its tests run.
+$(STAMPS)/demo: $(STAMPS)/module $(STAMPS)/npm $(STAMPS)/node $(STAMPS)/demo-c
 	@touch $@
 
 $(STAMPS)/module: Cargo.toml $(wildcard Cargo.lock) bindings-python/pyproject.toml $(RUST_SOURCES) $(PYTHON_SOURCES) $(STAMPS)/venv

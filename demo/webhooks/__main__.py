@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from webhooks import promises, report
+from webhooks import languages, promises, report
 from webhooks.audit import Evidence, Findings, audit
 from webhooks.bodies import BODIES_MAX, InputMissingError, Webhook, load_webhooks, write_webhooks
 from webhooks.child import DATABASE, INPUT, SABOTAGES
@@ -28,8 +28,8 @@ INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NUMBERS: tuple[tuple[str, int, int, int | None, str], ...] = (
     ("--bodies", 1, BODIES_MAX, BODIES_MAX, "webhooks to send"),
     ("--copies", 1, 20, 3, "times that each webhook is sent"),
-    ("--senders", 1, 16, 3, "sender processes"),
-    ("--workers", 1, 16, 4, "worker processes"),
+    ("--senders", 1, 16, 3, "sender processes, dealt out to the languages"),
+    ("--workers", 1, 16, 6, "worker processes, dealt out to the languages"),
     ("--kills", 0, 100, 24, "kills that must hit a worker at work, per promise"),
     ("--batch", 1, 50, 3, "messages that a worker takes at a time"),
     ("--seed", 0, 2**63 - 1, None, "what the random choices follow from"),
@@ -67,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace, folder: Path) -> int:
     webhooks = load_webhooks(options.bodies)
+    languages.require_built(options.languages)
     print(
         f"{len(webhooks)} webhooks, each sent {options.copies} times or more by {options.senders} processes, "
-        f"out of order; {options.workers} workers.\n"
+        f"out of order; {options.workers} workers. Both in {', '.join(options.languages)}.\n"
         f"Per promise, {options.kills} SIGKILLs must hit a worker at work. Seed {options.seed} "
         f"(--seed repeats the choices; the moments remain the machine's).",
         flush=True,
@@ -77,6 +78,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     chosen = options.semantics or promises.ALL
     rounds = [_run_round(options, semantics, webhooks, folder / semantics) for semantics in chosen]
     print(f"\n{report.table(rounds)}\n\n{report.legend()}\n")
+    print(f"Which language did what:\n\n{report.shares(rounds)}\n")
     print("\n".join(report.details(findings) for findings in rounds))
     status, text = report.verdict(rounds)
     print(f"\n{text}", flush=True)
@@ -99,7 +101,9 @@ def _run_round(
         workers=options.workers,
         kills=options.kills,
         batch=options.batch,
+        languages=options.languages,
         sabotage=options.sabotage,
+        saboteurs=options.saboteurs,
     )
     with ProgressLine(round_options) as line:
         killed = Round(round_options, line.show).run()
@@ -110,6 +114,7 @@ def _run_round(
         bodies={webhook.guid: webhook.body for webhook in webhooks},
         killed=frozenset(killed),
         kills_wanted=options.kills,
+        languages=options.languages,
     )
     return audit(evidence)
 
@@ -123,7 +128,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         text = f"{meaning}: {least} to {most}, {'random' if default is None else default} unless given"
         parser.add_argument(name, type=_number(least, most), default=default, help=text)
     parser.add_argument("--semantics", action="append", choices=promises.ALL, help="this promise only; may be repeated")
+    parser.add_argument(
+        "--languages",
+        type=_languages,
+        default=languages.ALL,
+        help=f"what senders and workers are written in: {','.join(languages.ALL)} unless given",
+    )
     parser.add_argument("--sabotage", choices=SABOTAGES, default="", help="work wrongly, to see the auditor notice")
+    parser.add_argument(
+        "--saboteurs", type=_languages, help="the languages that do the sabotage: those of --languages unless given"
+    )
     parser.add_argument(
         "--keep",
         action="store_true",
@@ -132,6 +146,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.seed is None:
         options.seed = secrets.randbelow(1_000_000)
+    options.saboteurs = options.saboteurs or options.languages
+    if strangers := [name for name in options.saboteurs if name not in options.languages]:
+        parser.error(f"--saboteurs {','.join(strangers)}: not among --languages {','.join(options.languages)}")
+    for name, count in (("--senders", options.senders), ("--workers", options.workers)):
+        if count < len(options.languages):
+            parser.error(f"{name} {count} are too few for {len(options.languages)} languages")
     most_kills = int(STRIKES_UNTIL * options.bodies / (options.batch + 1))
     if options.kills > most_kills:
         parser.error(
@@ -139,6 +159,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             f"at most {most_kills}, because each may take the worker's whole batch with it"
         )
     return options
+
+
+def _languages(text: str) -> tuple[languages.Language, ...]:
+    names = text.split(",")
+    for name in names:
+        if name not in languages.ALL:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(languages.ALL)}")
+    return tuple(language for language in languages.ALL if language in names)
 
 
 def _number(least: int, most: int) -> Callable[[str], int]:

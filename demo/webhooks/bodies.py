@@ -58,14 +58,14 @@ def load_webhooks(count: int = BODIES_MAX, demo_folder: Path = DEMO_FOLDER) -> l
 
 
 def write_webhooks(path: Path, webhooks: Iterable[Webhook]) -> None:
-    """Write webhooks for the senders, in a form that takes them a tenth of the time to read."""
-    lines = [[webhook.guid, webhook.event, webhook.body.decode()] for webhook in webhooks]
-    path.write_text(json.dumps(lines, ensure_ascii=False), encoding="utf-8")
+    """Write webhooks for the senders, each as a line of GUID, event and body: a compact body holds no line break."""
+    path.write_bytes(b"".join(b"%b %b %b\n" % (one.guid.encode(), one.event.encode(), one.body) for one in webhooks))
 
 
 def read_webhooks(path: Path) -> list[Webhook]:
     """Read what `write_webhooks` wrote."""
-    return [Webhook(guid, event, body.encode()) for guid, event, body in json.loads(path.read_text(encoding="utf-8"))]
+    parts = (line.split(b" ", 2) for line in path.read_bytes().split(b"\n")[:-1])
+    return [Webhook(guid.decode(), event.decode(), body) for guid, event, body in parts]
 
 
 def _guid(index: int, event: str) -> str:

@@ -1,17 +1,18 @@
 """What a sender and a worker have in common: the job they are given, and the pipes to the supervisor.
 
-A process tells the supervisor single words on its standard output. Orders arrive on its standard input; the end of that
-input means that the supervisor is gone, and then the process ends as well, so that nothing is ever left behind.
+A process tells the supervisor single words on its standard output. Orders arrive on its standard input, a line each; the
+end of that input means that the supervisor is gone, and then the process ends as well, so that nothing is ever left
+behind. `c/child.c` and `node/child.mjs` are the same for the other languages.
 """
 
-import json
 import os
 import signal
 import sys
 import threading
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, cast
 
 from webhooks.promises import Semantics
 
@@ -28,10 +29,14 @@ BEFORE_EFFECT: Final = "before-effect"
 """Halting point of a worker: the message was handed over, and its effect is not there yet."""
 AFTER_EFFECT: Final = "after-effect"
 """Halting point of a worker: the effect is there, and the message is not acknowledged yet."""
+HOLD: Final = "hold"
+"""Order to a worker: begin no further message."""
+GO_ON: Final = "go-on"
+"""Order to a worker that was told to hold: begin messages again."""
 
 DATABASE: Final = "webhooks.db"
 """The store's file, in the folder of a round."""
-INPUT: Final = "input.json"
+INPUT: Final = "input"
 """The webhooks that the senders send."""
 INPUT_COMPLETE: Final = "input-complete"
 """This file appears in the folder of a round when every sender is through: workers then stop at an empty queue."""
@@ -49,10 +54,10 @@ SABOTAGES: Final = (NO_DEDUPLICATION, ACK_BEFORE_EFFECT, EFFECT_APART)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that a sender or a worker has to know, passed as one JSON argument."""
+    """Everything that a sender or a worker has to know, passed as its arguments, in this order."""
 
     name: str
-    """`worker-2.5` is the fifth process in the second worker's place; names the journal."""
+    """`worker-c-2.5` is the fifth process in the second worker's place, which is C's; names the journal."""
     folder: str
     semantics: Semantics
     seed: int
@@ -62,15 +67,17 @@ class Job:
     order: tuple[int, ...]
     """For a sender: the indices of the webhooks that it sends, in this order."""
 
-    def to_json(self) -> str:
+    def to_arguments(self) -> list[str]:
         """Encode the job for the command line."""
-        return json.dumps(asdict(self))
+        order = ",".join(map(str, self.order))
+        return [self.name, self.folder, self.semantics, str(self.seed), str(self.batch), self.sabotage, order]
 
     @staticmethod
-    def from_json(text: str) -> "Job":
-        """Decode what `to_json` made."""
-        fields = json.loads(text)
-        return Job(**{**fields, "order": tuple(fields["order"])})
+    def from_arguments(arguments: Sequence[str]) -> "Job":
+        """Decode what `to_arguments` made."""
+        name, folder, semantics, seed, batch, sabotage, order = arguments
+        indices = tuple(map(int, order.split(","))) if order else ()
+        return Job(name, folder, cast(Semantics, semantics), int(seed), int(batch), sabotage, indices)
 
     @property
     def journal_path(self) -> Path:
@@ -93,6 +100,8 @@ class Supervised:
 
     def __init__(self) -> None:
         self._halt_at = ""
+        self._may_begin = threading.Event()
+        self._may_begin.set()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def tell(self, word: str) -> None:
@@ -102,6 +111,10 @@ class Supervised:
         except BrokenPipeError:
             os._exit(1)
 
+    def may_begin(self) -> None:
+        """Wait while the supervisor wants no further message to be begun."""
+        self._may_begin.wait()
+
     def pass_point(self, point: str) -> None:
         """Go on, unless the supervisor ordered a halt at this point: then say so and wait for the kill."""
         if self._halt_at == point:
@@ -109,9 +122,14 @@ class Supervised:
             _wait_for_the_kill()
 
     def _listen(self) -> None:
-        descriptor = sys.stdin.fileno()
-        while order := os.read(descriptor, 64):
-            self._halt_at = order.decode().strip()
+        for line in sys.stdin:
+            order = line.strip()
+            if order == HOLD:
+                self._may_begin.clear()
+            elif order == GO_ON:
+                self._may_begin.set()
+            else:
+                self._halt_at = order
         os._exit(1)
 
 

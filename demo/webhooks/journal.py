@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+OPENED: Final = "opened"
+"""`opened LANGUAGE VERSION`: the first line; the language that the process is written in, and its library's version."""
 SENDING: Final = "sending"
 """`sending GUID`: a send is about to be called."""
 CONFIRMED: Final = "confirmed"
@@ -23,7 +25,7 @@ APPLIED: Final = "applied"
 FINISHED: Final = "finished"
 """`finished GUID`: the acknowledgement, or the commit that holds it, returned."""
 
-WORDS: Final = {SENDING: 2, CONFIRMED: 4, TAKEN: 4, APPLIED: 3, FINISHED: 2}
+WORDS: Final = {OPENED: 3, SENDING: 2, CONFIRMED: 4, TAKEN: 4, APPLIED: 3, FINISHED: 2}
 """How many words a line of each kind has."""
 
 
@@ -46,6 +48,7 @@ class Entry:
 
     verb: str
     guid: str
+    """What it is about: the webhook; in the first line, the language."""
     details: tuple[str, ...]
 
 

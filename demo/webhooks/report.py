@@ -24,12 +24,33 @@ COLUMNS = (
 """Heading, field of `Findings`, meaning."""
 
 
+SHARE_COLUMNS = (
+    ("sent", "sent"),
+    ("delivered", "delivered"),
+    ("applied", "applied"),
+    ("killed at work", "kills_survived"),
+    ("of these with effect", "kills_with_effect"),
+    ("senders killed", "senders_killed"),
+)
+"""Heading, field of `Share`."""
+
+
 def table(rounds: Sequence[Findings]) -> str:
     """Lay out the counts, one line for each promise."""
     lines = [f"{'':<14}" + "".join(f"{heading:>{len(heading) + 3}}" for heading, _, _ in COLUMNS)]
     for findings in rounds:
         cells = (f"{getattr(findings, name):>{len(heading) + 3}}" for heading, name, _ in COLUMNS)
         lines.append(f"{findings.semantics:<14}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def shares(rounds: Sequence[Findings]) -> str:
+    """Lay out which language did what, one line for each promise and language."""
+    lines = [f"{'':<14}{'':<6}" + "".join(f"{heading:>{len(heading) + 3}}" for heading, _ in SHARE_COLUMNS)]
+    for findings in rounds:
+        for language, share in findings.shares.items():
+            cells = (f"{getattr(share, name):>{len(heading) + 3}}" for heading, name in SHARE_COLUMNS)
+            lines.append(f"{findings.semantics:<14}{language:<6}" + "".join(cells))
     return "\n".join(lines)
 
 

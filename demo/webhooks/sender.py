@@ -3,7 +3,7 @@
 Like every webhook source it repeats itself: a delivery is sent several times, and after a crash the sender goes back
 to before the last send that it had noted. The deduplication key is the delivery's GUID, on every kind of queue. That
 way the source's own repeats are one message, and what is lost or duplicated in the end is the doing of the queue's
-promise alone.
+promise alone. `c/sender.c` and `node/sender.mjs` do the same.
 """
 
 import random
@@ -26,7 +26,7 @@ from webhooks.child import (
     Job,
     Supervised,
 )
-from webhooks.journal import CONFIRMED, SENDING, Journal, read_journal
+from webhooks.journal import CONFIRMED, OPENED, SENDING, Journal, read_journal
 
 RESENT_AFTER_CRASH = 5
 """How many confirmed sends a restarted sender repeats, because it cannot be sure of them."""
@@ -42,6 +42,7 @@ def main(job: Job) -> None:
     journal = Journal(job.journal_path)
     with onceward.open(Path(job.folder) / DATABASE) as store:
         queue = store.queue(QUEUE, semantics=job.semantics)
+        journal.write(OPENED, "python", onceward.__version__)
         supervised.tell(READY)
         for index in job.order[_resume_at(job.earlier_journals()) :]:
             webhook = webhooks[index]
@@ -65,4 +66,4 @@ def _resume_at(journals: Iterable[Path]) -> int:
 
 
 if __name__ == "__main__":
-    main(Job.from_json(sys.argv[1]))
+    main(Job.from_arguments(sys.argv[1:]))

@@ -4,6 +4,10 @@ Every kill is a real SIGKILL from outside. Some strike at a random moment. Other
 and say so when it reaches a certain point of its next message, and is killed there, so that the moments which matter
 (after the effect and before the acknowledgement, say) are hit in every run and not by luck.
 
+Its processes are written in several languages, and each language gets its share of the kills. Where a process takes long to
+start, those of the other languages are told to wait, so that the input lasts until every kill was made, and every language
+has its part in it.
+
 The supervisor itself never opens the store.
 """
 
@@ -12,7 +16,6 @@ import random
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,27 +23,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from webhooks.bodies import DEMO_FOLDER
-from webhooks.child import (
-    AFTER_EFFECT,
-    AFTER_SEND,
-    BEFORE_EFFECT,
-    HALTED,
-    INPUT_COMPLETE,
-    READY,
-    STEP,
-    Job,
-)
+from webhooks.child import GO_ON, HALTED, HOLD, INPUT_COMPLETE, READY, STEP, Job
 from webhooks.journal import unfinished_work
+from webhooks.languages import SENDER, WORKER, Language, command
 from webhooks.promises import Semantics
+from webhooks.strikes import ANY_MOMENT, Strike, languages_behind, plan_sender_strikes, plan_strikes
 
-ANY_MOMENT = "any-moment"
-"""A strike that is not aimed."""
 STRIKE_DELAY_S_MAX = 0.01
 """The longest random time before a strike at any moment."""
 NEXT_ORDER_S = 0.05
 """How long a worker has to reach the point at which it is to halt, before another one is ordered to as well."""
 STRIKES_UNTIL = 0.7
 """The part of the input after which the last strike is due: the rest shows that everything goes on afterwards."""
+OVERDUE_MAX = 2
+"""With more strikes than that overdue, the workers of the languages that had their share are held."""
 SILENCE_S_MAX = 20.0
 """A round in which no process says anything for so long is stuck."""
 
@@ -62,7 +58,10 @@ class RoundOptions:
     workers: int
     kills: int
     batch: int
+    languages: tuple[Language, ...]
     sabotage: str
+    saboteurs: tuple[Language, ...]
+    """The languages whose programs do the sabotage."""
 
 
 @dataclass(slots=True)
@@ -80,11 +79,14 @@ class Child:
     """One running process."""
 
     job: Job
+    language: Language
     process: subprocess.Popen[bytes]
     ready: bool = False
     halts_at: str = ""
     """The point at which it was ordered to halt."""
     halted: bool = False
+    held: bool = False
+    """It was ordered to begin no further message."""
     steps: int = 0
     strikes: list[tuple[int, str]] = field(default_factory=list)
     """For a sender: after how many of its sends it is struck, and where."""
@@ -96,10 +98,19 @@ class Child:
 
     def order_halt(self, point: str) -> None:
         """Tell the process to stop at its next passing of the point."""
-        assert self.process.stdin is not None
         self.halts_at = point
+        self._order(point)
+
+    def order_hold(self, held: bool) -> None:
+        """Tell the process to begin no further message, or to begin messages again."""
+        if held != self.held:
+            self.held = held
+            self._order(HOLD if held else GO_ON)
+
+    def _order(self, order: str) -> None:
+        assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # It has just ended by itself, which its output will tell.
-            self.process.stdin.write(f"{point}\n".encode())
+            self.process.stdin.write(f"{order}\n".encode())
 
 
 def sending_orders(rng: random.Random, bodies: int, copies: int, senders: int) -> list[tuple[int, ...]]:
@@ -125,7 +136,10 @@ class Round:
         self._children: dict[str, Child] = {}
         self._killed: list[str] = []
         self._progress = Progress()
-        self._strikes = self._plan_strikes()
+        self._strikes = plan_strikes(self._rng, options.kills, options.languages)
+        """Those to come."""
+        self._strike: Strike | None = None
+        """The one of them that is under way."""
         self._strikes_done = 0
         self._next_order_s: float | None = None
         self._strike_at_s: float | None = None
@@ -141,7 +155,8 @@ class Round:
                     raise RoundFailedError(f"{self._options.semantics}: stuck, silent for {SILENCE_S_MAX:.0f} s")
                 for key, _ in self._selector.select(timeout=0.002 if self._strike_at_s else 0.02):
                     self._hear(key.data)
-                self._strike()
+                self._kill_who_is_due()
+                self._hold_who_had_their_share()
                 self._watch(self._progress)
         finally:
             self._end_everyone()
@@ -152,27 +167,37 @@ class Round:
     def _start_everyone(self) -> None:
         options = self._options
         for place in range(1, options.workers + 1):
-            self._start(f"worker-{place}.1", order=())
+            self._start(WORKER, self._language_of(place), f"{place}.1", order=())
         orders = sending_orders(self._rng, options.bodies, options.copies, options.senders)
         for place, order in enumerate(orders, start=1):
-            strikes = self._plan_sender_strikes(len(order)) if options.kills else []
-            self._start(f"sender-{place}.1", order, strikes)
+            strikes = plan_sender_strikes(self._rng, len(order)) if options.kills else []
+            self._start(SENDER, self._language_of(place), f"{place}.1", order, strikes)
 
-    def _start(self, name: str, order: tuple[int, ...], strikes: list[tuple[int, str]] | None = None) -> None:
+    def _language_of(self, place: int) -> Language:
+        return self._options.languages[(place - 1) % len(self._options.languages)]
+
+    def _start(
+        self,
+        role: str,
+        language: Language,
+        turn: str,
+        order: tuple[int, ...],
+        strikes: list[tuple[int, str]] | None = None,
+    ) -> None:
         options = self._options
+        name = f"{role}-{language}-{turn}"
         job = Job(
             name=name,
             folder=str(options.folder),
             semantics=options.semantics,
             seed=options.seed,
             batch=options.batch,
-            sabotage=options.sabotage,
+            sabotage=options.sabotage if language in options.saboteurs else "",
             order=order,
         )
-        module = "webhooks.worker" if name.startswith("worker-") else "webhooks.sender"
         with (options.folder / f"{name}.errors").open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, job.to_json()],
+                [*command(role, language), *job.to_arguments()],
                 cwd=DEMO_FOLDER,
                 bufsize=0,
                 stdin=subprocess.PIPE,
@@ -181,7 +206,7 @@ class Round:
                 # Ctrl-C is for the supervisor, which then ends the others.
                 start_new_session=True,
             )
-        child = Child(job, process, strikes=list(strikes or ()))
+        child = Child(job, language, process, strikes=list(strikes or ()))
         assert process.stdout is not None
         self._children[name] = child
         self._selector.register(process.stdout, selectors.EVENT_READ, child)
@@ -222,8 +247,9 @@ class Round:
         self._killed.append(child.job.name)
         self._progress.workers_killed += child.is_worker
         self._progress.senders_killed += not child.is_worker
-        place, _, turn = child.job.name.rpartition(".")
-        self._start(f"{place}.{int(turn) + 1}", child.job.order, child.strikes)
+        role, _, place_and_turn = child.job.name.split("-")
+        place, _, turn = place_and_turn.partition(".")
+        self._start(role, child.language, f"{place}.{int(turn) + 1}", child.job.order, child.strikes)
         return True
 
     def _bury(self, child: Child) -> None:
@@ -253,40 +279,57 @@ class Round:
 
     # -- strikes
 
-    def _plan_strikes(self) -> list[str]:
-        """Plan a third of each kind, in random order."""
-        kinds = (AFTER_EFFECT, BEFORE_EFFECT, ANY_MOMENT)
-        strikes = [kinds[number % len(kinds)] for number in range(self._options.kills)]
-        self._rng.shuffle(strikes)
-        return strikes
-
-    def _plan_sender_strikes(self, sends: int) -> list[tuple[int, str]]:
-        """Two for each sender: one where the outcome of a send stays unknown, one at any moment."""
-        first, second = sorted(self._rng.randrange(max(1, sends // 5), max(2, sends * 2 // 3)) for _ in range(2))
-        return [(first, AFTER_SEND), (second - first, ANY_MOMENT)]
-
-    def _strike(self) -> None:
-        """Kill whoever is due: everyone who halted, for such a process holds what others wait for, and then by plan."""
+    def _kill_who_is_due(self) -> None:
+        """Kill everyone who halted, for such a process holds what others wait for, and then by plan."""
         for child in list(self._children.values()):
             if child.halted:
                 self._kill_halted(child)
             elif not child.is_worker:
                 self._strike_sender(child)
-        point = self._next_strike()
-        if point == ANY_MOMENT:
-            self._strike_at_any_moment()
-        elif point is not None:
-            self._strike_with_aim(point)
+        if self._strike is None:
+            self._strike = self._next_strike()
+        if self._strike is not None and self._strike.kind == ANY_MOMENT:
+            self._strike_at_any_moment(self._strike.language)
+        elif self._strike is not None:
+            self._strike_with_aim(self._strike)
 
-    def _next_strike(self) -> str | None:
-        return self._strikes[self._strikes_done] if self._strikes_done < len(self._strikes) else None
+    def _next_strike(self) -> Strike | None:
+        """Choose the first strike for which there is a worker, once one is due."""
+        if not self._overdue(0):
+            return None
+        able = {worker.language for worker in self._workers() if not worker.halts_at}
+        return next((strike for strike in self._strikes if strike.language in able), None)
+
+    def _overdue(self, count: int) -> bool:
+        """Spread the strikes over the input, counting what each kill may have taken with it as done."""
+        options = self._options
+        done = self._progress.messages_finished + self._strikes_done * options.batch
+        due = (self._strikes_done + 0.5 + count) / max(options.kills, 1) * STRIKES_UNTIL * options.bodies
+        return bool(self._strikes) and done >= due
+
+    def _hold_who_had_their_share(self) -> None:
+        """Let the others wait while a language has nobody who works yet, or while too many strikes at it are overdue."""
+        workers = [child for child in self._children.values() if child.is_worker]
+        starting = {worker.language for worker in workers} - {worker.language for worker in workers if worker.ready}
+        behind = languages_behind(self._strikes) if self._overdue(OVERDUE_MAX) else set(self._options.languages)
+        for worker in workers:
+            is_due = self._strike is not None and worker.language == self._strike.language
+            if worker.ready:
+                worker.order_hold(not is_due and (bool(starting) or worker.language not in behind))
+
+    def _strike_is_done(self, strike: Strike) -> None:
+        self._strikes.remove(strike)
+        self._strikes_done += 1
+        self._strike = None
+        self._next_order_s = None
+        self._strike_at_s = None
 
     def _kill_halted(self, child: Child) -> None:
         killed = self._kill(child)
         # Of two workers that were ordered to halt, the second may do so when its strike is done already.
-        if killed and child.halts_at == self._next_strike():
-            self._next_order_s = None
-            self._strikes_done += 1
+        strike = self._strike
+        if killed and strike is not None and (child.halts_at, child.language) == (strike.kind, strike.language):
+            self._strike_is_done(strike)
 
     def _strike_sender(self, sender: Child) -> None:
         if not sender.halts_at and sender.strikes and sender.steps >= sender.strikes[0][0]:
@@ -296,35 +339,30 @@ class Round:
             else:
                 sender.order_halt(kind)
 
-    def _strike_is_due(self) -> bool:
-        """Spread the strikes over the input, counting what each kill may have taken with it as done."""
-        options = self._options
-        done = self._progress.messages_finished + self._strikes_done * options.batch
-        return done >= (self._strikes_done + 0.5) / options.kills * STRIKES_UNTIL * options.bodies
-
-    def _strike_with_aim(self, point: str) -> None:
+    def _strike_with_aim(self, strike: Strike) -> None:
         """Order a worker to halt at the point, and another one each time that none got there in time."""
         now_s = time.monotonic()
-        free = [worker for worker in self._workers() if not worker.halts_at]
-        if free and (now_s >= self._next_order_s if self._next_order_s else self._strike_is_due()):
+        free = [worker for worker in self._workers(strike.language) if not worker.halts_at]
+        if free and (self._next_order_s is None or now_s >= self._next_order_s):
             self._next_order_s = now_s + NEXT_ORDER_S
-            self._rng.choice(free).order_halt(point)
+            self._rng.choice(free).order_halt(strike.kind)
 
-    def _strike_at_any_moment(self) -> None:
+    def _strike_at_any_moment(self, language: Language) -> None:
         """Kill whoever it hits, after a random time. When that one was not at work, one who is must follow."""
         if self._strike_at_s is None:
-            if self._strike_is_due():
-                self._strike_at_s = time.monotonic() + self._rng.uniform(0, STRIKE_DELAY_S_MAX)
+            self._strike_at_s = time.monotonic() + self._rng.uniform(0, STRIKE_DELAY_S_MAX)
             return
-        workers = self._workers()
+        workers = self._workers(language)
         if self._missed:
             workers = [worker for worker in workers if unfinished_work(worker.job.journal_path)]
         if workers and time.monotonic() >= self._strike_at_s:
             struck = self._rng.choice(workers)
             self._strike_at_s = None
             self._missed = not (self._kill(struck) and unfinished_work(struck.job.journal_path))
-            self._strikes_done += not self._missed
+            if not self._missed and self._strike is not None:
+                self._strike_is_done(self._strike)
 
-    def _workers(self) -> list[Child]:
-        """List the workers that have opened the store."""
-        return [child for child in self._children.values() if child.is_worker and child.ready]
+    def _workers(self, language: Language | None = None) -> list[Child]:
+        """List the workers that have opened the store, of one language or of all."""
+        workers = (child for child in self._children.values() if child.is_worker and child.ready)
+        return [worker for worker in workers if language in (None, worker.language)]

@@ -5,10 +5,11 @@ webhook, its *effect*, depends on the promise:
 
 - at-most-once and at-least-once: a line in the worker's own journal, for an effect outside the store;
 - exactly-once: a row in a table of the application, in the same transaction as the acknowledgement.
+
+`c/worker.c` and `node/worker.mjs` do the same.
 """
 
 import hashlib
-import json
 import random
 import sys
 import time
@@ -29,7 +30,7 @@ from webhooks.child import (
     Job,
     Supervised,
 )
-from webhooks.journal import APPLIED, FINISHED, TAKEN, Journal
+from webhooks.journal import APPLIED, FINISHED, OPENED, TAKEN, Journal
 from webhooks.promises import EXACTLY_ONCE
 
 WORK_S_MAX = 0.006
@@ -47,7 +48,11 @@ CREATE TABLE IF NOT EXISTS webhook_event (
     worker     TEXT NOT NULL
 ) STRICT
 """
-INSERT_ROW = "INSERT INTO webhook_event (guid, event, repository, body, worker) VALUES (?, ?, ?, ?, ?)"
+# SQLite takes the body apart, so that every language gets the same out of it.
+INSERT_ROW = """
+INSERT INTO webhook_event (guid, event, repository, body, worker)
+VALUES (?1, ?2, json_extract(CAST(?3 AS TEXT), '$.repository.full_name'), ?3, ?4)
+"""
 
 
 class Worker:
@@ -67,11 +72,13 @@ class Worker:
 
     def run(self) -> None:
         """Consume until everything is done."""
+        self._journal.write(OPENED, "python", onceward.__version__)
         self._supervised.tell(READY)
         while not self._everything_is_done():
             with self._queue.consume(batch=self._job.batch, wait=IDLE_S) as consumer:
                 for delivery in consumer:
                     self._handle(consumer, delivery)
+                    self._supervised.may_begin()
 
     def _everything_is_done(self) -> bool:
         # In this order: a message that was sent before the file appeared is seen by the statistics.
@@ -104,8 +111,7 @@ class Worker:
     def _write_row(self, guid: str, delivery: onceward.Delivery) -> None:
         """Let the effect be a row, committed together with the acknowledgement."""
         event = str(delivery.headers["x-github-event"])
-        repository = json.loads(delivery.body).get("repository", {}).get("full_name")
-        row = (guid, event, repository, delivery.body, self._job.name)
+        row = (guid, event, delivery.body, self._job.name)
         if self._job.sabotage not in (ACK_BEFORE_EFFECT, EFFECT_APART):
             with delivery.transaction() as tx:
                 tx.execute(INSERT_ROW, row)
@@ -129,4 +135,4 @@ def main(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    main(Job.from_json(sys.argv[1]))
+    main(Job.from_arguments(sys.argv[1:]))
