@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from webhooks import languages
 from webhooks.bodies import BODIES_MAX, DEMO_FOLDER, InputMissingError, load_webhooks, read_webhooks, write_webhooks
 from webhooks.supervisor import sending_orders
 
-SMALL = ("--bodies", "90", "--kills", "9", "--workers", "3", "--senders", "2", "--copies", "2")
+SMALL = ("--bodies", "90", "--kills", "9", "--workers", "3", "--copies", "2")
+LANGUAGES = ("python", "node", "c")
 
 
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,6 +38,13 @@ def counts(output: str, semantics: str) -> dict[str, int]:
     return dict(zip(names, map(int, line.split()), strict=True))
 
 
+def shares(output: str, semantics: str) -> dict[str, dict[str, int]]:
+    """Read the lines that say which language did what."""
+    names = ("sent", "delivered", "applied", "kills", "with effect", "senders killed")
+    lines = re.findall(rf"^{semantics} +([a-z]+) +([\d ]+)$", output, re.MULTILINE)
+    return {language: dict(zip(names, map(int, cells.split()), strict=True)) for language, cells in lines}
+
+
 def test_every_promise_holds_while_the_processes_are_killed(tmp_path: Path) -> None:
     result = demo(tmp_path, *SMALL)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -48,9 +57,22 @@ def test_every_promise_holds_while_the_processes_are_killed(tmp_path: Path) -> N
     assert (exactly["distinct"], exactly["applied"], exactly["lost"], exactly["duplicated"]) == (90, 90, 0, 0)
     assert exactly["delivered"] > exactly["applied"]
     assert all(line["sent"] > 180 and line["kills"] >= 9 for line in (once, least, exactly))
+    for semantics in ("at-most-once", "at-least-once", "exactly-once"):
+        by_language = shares(result.stdout, semantics)
+        assert tuple(by_language) == LANGUAGES
+        for share in by_language.values():
+            assert share["sent"] > 60, share
+            assert share["delivered"] >= share["applied"] > 0, share
+            assert share["kills"] >= 3, share
+            assert share["with effect"] > 0, share
+            assert share["senders killed"] > 0, share
+        everything = counts(result.stdout, semantics)
+        for name in ("sent", "delivered", "applied", "kills"):
+            assert sum(share[name] for share in by_language.values()) == everything[name]
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("saboteur", LANGUAGES)
 @pytest.mark.parametrize(
     ("semantics", "sabotage", "column"),
     [
@@ -58,13 +80,13 @@ def test_every_promise_holds_while_the_processes_are_killed(tmp_path: Path) -> N
         ("at-least-once", "ack-before-effect", "lost"),
         ("exactly-once", "ack-before-effect", "lost"),
         ("exactly-once", "effect-apart", "duplicated"),
-        ("exactly-once", "no-deduplication", "duplicated"),
     ],
 )
-def test_each_check_fails_when_the_work_is_done_wrongly(
-    tmp_path: Path, semantics: str, sabotage: str, column: str
+def test_each_check_fails_when_one_language_does_the_work_wrongly(
+    tmp_path: Path, semantics: str, sabotage: str, column: str, saboteur: str
 ) -> None:
-    result = demo(tmp_path, *SMALL, "--semantics", semantics, "--sabotage", sabotage)
+    wrong = ("--semantics", semantics, "--sabotage", sabotage, "--saboteurs", saboteur)
+    result = demo(tmp_path, *SMALL, *wrong)
     assert result.returncode == 1, result.stdout + result.stderr
     found = counts(result.stdout, semantics)[column]
     assert found > 0
@@ -76,6 +98,19 @@ def test_without_kills_the_demo_proves_nothing(tmp_path: Path) -> None:
     assert result.returncode == 3, result.stdout + result.stderr
     assert "the demo proved nothing: at-least-once: no message was duplicated" in result.stdout
     assert "the demo proved nothing: at-least-once: 0 kills hit a worker" in result.stdout
+
+
+def test_a_language_may_be_left_out(tmp_path: Path) -> None:
+    result = demo(tmp_path, *SMALL, "--semantics", "exactly-once", "--languages", "c,python")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert tuple(shares(result.stdout, "exactly-once")) == ("python", "c")
+
+
+def test_with_too_few_kills_for_every_language_the_demo_proves_nothing(tmp_path: Path) -> None:
+    result = demo(tmp_path, *SMALL, "--kills", "2", "--semantics", "at-least-once")
+    assert result.returncode == 3, result.stdout + result.stderr
+    (language,) = [name for name, share in shares(result.stdout, "at-least-once").items() if share["kills"] == 0]
+    assert f"no worker in {language} was killed in the middle of a message" in result.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
@@ -120,6 +155,10 @@ def test_when_the_supervisor_is_killed_its_processes_end_as_well(tmp_path: Path)
         (("--workers", "many"), "argument --workers: 'many' is no whole number"),
         (("--seed", "-1"), "argument --seed: -1 is not between 0 and"),
         (("--semantics", "twice"), "argument --semantics: invalid choice: 'twice'"),
+        (("--languages", "python,rust"), "argument --languages: 'rust' is none of python, node, c"),
+        (("--workers", "2"), "--workers 2 are too few for 3 languages"),
+        (("--senders", "1", "--languages", "node,c"), "--senders 1 are too few for 2 languages"),
+        (("--languages", "node", "--saboteurs", "c"), "--saboteurs c: not among --languages node"),
         (("--bodies", "20", "--kills", "24"), "--kills 24 are too many for --bodies 20 with --batch 3: at most 3"),
     ],
     ids=" ".join,
@@ -146,6 +185,13 @@ def test_the_senders_read_the_input_as_it_is(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputMissingError, match="npm ci"):
         load_webhooks(demo_folder=tmp_path)
+
+
+def test_a_program_that_was_not_built_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(languages, "BUILT_FOR_C", tmp_path)
+    languages.require_built(["python"])
+    with pytest.raises(InputMissingError, match="sender is missing: run `make demo`"):
+        languages.require_built(["python", "c"])
 
 
 def test_every_webhook_is_dealt_to_the_senders_as_often_as_asked() -> None:

@@ -7,14 +7,12 @@ Exit status: 0 every promise held; 1 a promise is broken; 2 wrong usage; 3 nothi
 import argparse
 import secrets
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
-from webhooks import languages, promises, report
+from webhooks import interruption, languages, promises, report
 from webhooks.audit import Evidence, Findings, audit
 from webhooks.bodies import BODIES_MAX, InputMissingError, Webhook, load_webhooks, write_webhooks
 from webhooks.child import DATABASE, INPUT, SABOTAGES
@@ -23,7 +21,6 @@ from webhooks.supervisor import STRIKES_UNTIL, Round, RoundFailedError, RoundOpt
 
 CANNOT_RUN = 4
 INTERRUPTED = 130
-INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 NUMBERS: tuple[tuple[str, int, int, int | None, str], ...] = (
     ("--bodies", 1, BODIES_MAX, BODIES_MAX, "webhooks to send"),
@@ -40,8 +37,7 @@ NUMBERS: tuple[tuple[str, int, int, int | None, str], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit status."""
     options = _parse(arguments)
-    for number in INTERRUPTIONS:
-        signal.signal(number, _interrupt)
+    interruption.install()
     folder = Path(tempfile.mkdtemp(prefix="onceward-demo-"))
     keep = options.keep
     try:
@@ -180,12 +176,6 @@ def _number(least: int, most: int) -> Callable[[str], int]:
         return value
 
     return parse
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    for number in INTERRUPTIONS:  # Nothing interrupts the clearing up.
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ class Process:
 def _read_the_journals(findings: Findings, evidence: Evidence) -> list[Process]:
     """Read what every process wrote; each says itself, in its first line, in which language it is written."""
     processes = []
-    versions = set()
+    versions: set[str] = set()
     for path in sorted(evidence.folder.glob("*.journal")):
         entries = tuple(read_journal(path))
         if not entries:  # Killed before it had opened the store.

@@ -1,7 +1,7 @@
 """What a sender and a worker have in common: the job they are given, and the pipes to the supervisor.
 
-A process tells the supervisor single words on its standard output. Orders arrive on its standard input, a line each; the
-end of that input means that the supervisor is gone, and then the process ends as well, so that nothing is ever left
+A process tells the supervisor single words on its standard output. Orders arrive on its standard input, a line each;
+the end of that input means that the supervisor is gone, and then the process ends as well, so that nothing is ever left
 behind. `c/child.c` and `node/child.mjs` are the same for the other languages.
 """
 
@@ -77,7 +77,7 @@ class Job:
         """Decode what `to_arguments` made."""
         name, folder, semantics, seed, batch, sabotage, order = arguments
         indices = tuple(map(int, order.split(","))) if order else ()
-        return Job(name, folder, cast(Semantics, semantics), int(seed), int(batch), sabotage, indices)
+        return Job(name, folder, cast("Semantics", semantics), int(seed), int(batch), sabotage, indices)
 
     @property
     def journal_path(self) -> Path:

@@ -6,7 +6,6 @@ which each says itself what it is: `opened LANGUAGE VERSION`.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, Literal
 
 from webhooks.bodies import DEMO_FOLDER, InputMissingError
@@ -36,11 +35,7 @@ def command(role: str, language: Language) -> list[str]:
 
 def require_built(languages: Sequence[Language]) -> None:
     """Fail when something that has to be compiled was not."""
-    needed: dict[Language, tuple[Path, ...]] = {
-        "python": (),
-        "node": (NODE_MODULE,),
-        "c": (BUILT_FOR_C / SENDER, BUILT_FOR_C / WORKER),
-    }
+    needed = {"python": [], "node": [NODE_MODULE], "c": [BUILT_FOR_C / SENDER, BUILT_FOR_C / WORKER]}
     for path in (path for language in languages for path in needed[language]):
         if not path.exists():
             raise InputMissingError(f"{path} is missing: run `make demo`, which builds it")

@@ -4,9 +4,9 @@ Every kill is a real SIGKILL from outside. Some strike at a random moment. Other
 and say so when it reaches a certain point of its next message, and is killed there, so that the moments which matter
 (after the effect and before the acknowledgement, say) are hit in every run and not by luck.
 
-Its processes are written in several languages, and each language gets its share of the kills. Where a process takes long to
-start, those of the other languages are told to wait, so that the input lasts until every kill was made, and every language
-has its part in it.
+Its processes are written in several languages, and each language gets its share of the kills. Where a process takes
+long to start, those of the other languages are told to wait, so that the input lasts until every kill was made, and
+every language has its part in it.
 
 The supervisor itself never opens the store.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 from webhooks.bodies import DEMO_FOLDER
 from webhooks.child import GO_ON, HALTED, HOLD, INPUT_COMPLETE, READY, STEP, Job
+from webhooks.interruption import deferred
 from webhooks.journal import unfinished_work
 from webhooks.languages import SENDER, WORKER, Language, command
 from webhooks.promises import Semantics
@@ -148,18 +149,20 @@ class Round:
 
     def run(self) -> list[str]:
         """Run until every process has ended; end them all in any case."""
-        try:
-            self._start_everyone()
-            while self._children:
-                if time.monotonic() - self._heard_s > SILENCE_S_MAX:
-                    raise RoundFailedError(f"{self._options.semantics}: stuck, silent for {SILENCE_S_MAX:.0f} s")
-                for key, _ in self._selector.select(timeout=0.002 if self._strike_at_s else 0.02):
-                    self._hear(key.data)
-                self._kill_who_is_due()
-                self._hold_who_had_their_share()
-                self._watch(self._progress)
-        finally:
-            self._end_everyone()
+        with deferred() as raise_if_interrupted:
+            try:
+                self._start_everyone()
+                while self._children:
+                    raise_if_interrupted()
+                    if time.monotonic() - self._heard_s > SILENCE_S_MAX:
+                        raise RoundFailedError(f"{self._options.semantics}: stuck, silent for {SILENCE_S_MAX:.0f} s")
+                    for key, _ in self._selector.select(timeout=0.002 if self._strike_at_s else 0.02):
+                        self._hear(key.data)
+                    self._kill_who_is_due()
+                    self._hold_who_had_their_share()
+                    self._watch(self._progress)
+            finally:
+                self._end_everyone()
         return self._killed
 
     # -- processes
@@ -308,7 +311,7 @@ class Round:
         return bool(self._strikes) and done >= due
 
     def _hold_who_had_their_share(self) -> None:
-        """Let the others wait while a language has nobody who works yet, or while too many strikes at it are overdue."""
+        """Let the others wait while a language has nobody who works yet, or too many strikes at it are overdue."""
         workers = [child for child in self._children.values() if child.is_worker]
         starting = {worker.language for worker in workers} - {worker.language for worker in workers if worker.ready}
         behind = languages_behind(self._strikes) if self._overdue(OVERDUE_MAX) else set(self._options.languages)
