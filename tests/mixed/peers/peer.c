@@ -48,17 +48,18 @@ static void say_done(int32_t status)
     }
 }
 
+static int digit(char letter)
+{
+    return letter >= 'a' ? letter - 'a' + 10 : letter - '0';
+}
+
 /* Decodes hexadecimal in its place, ends it with NUL, and returns how many bytes there are. */
 static size_t plain(char *word)
 {
     size_t size = strlen(word) / 2;
     size_t i;
     for (i = 0; i < size; i++) {
-        unsigned int byte;
-        if (sscanf(word + 2 * i, "%2x", &byte) != 1) {
-            defect("not hexadecimal");
-        }
-        word[i] = (char)byte;
+        word[i] = (char)(digit(word[2 * i]) << 4 | digit(word[2 * i + 1]));
     }
     word[size] = '\0';
     return size;
@@ -185,14 +186,13 @@ static void stream(char **words)
     static char line[LINE_SIZE];
     struct timespec pause = {0, 1000000};
     for (;;) {
-        FILE *file = fopen(words[1], "r");
+        FILE *file = fopen(words[0], "r");
         if (file == NULL) {
             defect("the file to stream is not there");
         }
         while (fgets(line, sizeof line, file) != NULL) {
             char *message[WORDS_MAX];
-            message[0] = words[0];
-            split(line, message + 1);
+            split(line, message);
             send_message(message);
             nanosleep(&pause, NULL);
         }

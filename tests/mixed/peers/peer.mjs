@@ -45,11 +45,11 @@ const verbs = {
     say('ok');
   },
   send,
-  async stream(name, file) {
+  async stream(file) {
     const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
     for (;;) {
       for (const line of lines) {
-        await send(name, ...line.split(' '));
+        await send(...line.split(' '));
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }
     }

@@ -56,11 +56,11 @@ class Peer:
         sent = self.queues[name].send(body, **options)  # type: ignore[arg-type]
         yield f"sent {sent.id} {'duplicate' if sent.duplicate else 'new'}"
 
-    def stream(self, name: str, path: str) -> Iterator[str]:
+    def stream(self, path: str) -> Iterator[str]:
         lines = Path(path).read_text().splitlines()
         while True:
             for line in lines:
-                yield from self.send(name, *line.split(" "))
+                yield from self.send(*line.split(" "))
                 time.sleep(PAUSE_S)
 
     def receive(self, name: str, most: str, wait_ms: str, lease_ms: str) -> Iterator[str]:
