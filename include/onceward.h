@@ -20,6 +20,14 @@
 #include <stdint.h>
 
 /*
+ The version of the library that this header is of. onceward_version() is the one that the program runs with.
+ */
+#define ONCEWARD_VERSION "0.1.0"
+#define ONCEWARD_VERSION_MAJOR 0
+#define ONCEWARD_VERSION_MINOR 1
+#define ONCEWARD_VERSION_PATCH 0
+
+/*
  Offers a message again after the queue's backoff.
  */
 #define ONCEWARD_BACKOFF -1

@@ -8,7 +8,8 @@ const WRITE: &str = "ONCEWARD_WRITE_HEADER";
 #[test]
 fn the_header_is_made_from_the_source() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).expect("reads the settings");
+    let mut config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).expect("reads the settings");
+    config.after_includes = Some(version_macros());
     let bindings = cbindgen::Builder::new().with_crate(folder).with_config(config).generate().expect("makes a header");
     let mut made = Vec::new();
     bindings.write(&mut made);
@@ -19,4 +20,16 @@ fn the_header_is_made_from_the_source() {
     }
     let kept = std::fs::read_to_string(&path).expect("reads the header");
     assert!(kept == made, "include/onceward.h is not what the source makes: run this test with {WRITE}=1");
+}
+
+/// The version of the source that the header is made from, as text and as numbers that a preprocessor can compare.
+fn version_macros() -> String {
+    let [major, minor, patch] =
+        [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")];
+    format!(
+        "\n/*\n The version of the library that this header is of. onceward_version() is the one that the program runs with.\n \
+         */\n#define ONCEWARD_VERSION \"{}\"\n#define ONCEWARD_VERSION_MAJOR {major}\n#define ONCEWARD_VERSION_MINOR {minor}\n\
+         #define ONCEWARD_VERSION_PATCH {patch}",
+        env!("CARGO_PKG_VERSION")
+    )
 }

@@ -156,7 +156,9 @@ static void at_most_once_is_gone_when_it_is_handed_over(const onceward_store *st
 int main(void)
 {
     CHECK(onceward_abi_version() == ONCEWARD_ABI_VERSION);
-    CHECK(strcmp(onceward_version(), "0.1.0") == 0);
+    char numbers[64];
+    snprintf(numbers, sizeof numbers, "%d.%d.%d", ONCEWARD_VERSION_MAJOR, ONCEWARD_VERSION_MINOR, ONCEWARD_VERSION_PATCH);
+    CHECK(strcmp(onceward_version(), ONCEWARD_VERSION) == 0 && strcmp(numbers, ONCEWARD_VERSION) == 0);
     CHECK(strncmp(onceward_sqlite_version(), "3.", 2) == 0);
     CHECK(onceward_error_status() == ONCEWARD_OK && onceward_error_message()[0] == '\0');
 
