@@ -1,5 +1,6 @@
 # `make` lists what there is. Everything that is installed goes below build/ and the node_modules/ of demo/ and bindings-node/;
-# nothing global is touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm (`make setup` says what is missing).
+# nothing global is touched. Needed: Rust, a C compiler, make, Python 3.11 with venv, Node.js 20 with npm; for the tests g++, pkg-config,
+# valgrind and libsqlite3-dev as well. What is missing is said before anything is built.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -33,7 +34,7 @@ C_PREFIX := $(BUILD)/c
 RUST_SOURCES := $(shell find core bindings-c bindings-python bindings-node -name node_modules -prune -o -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
 PYTHON_SOURCES := $(shell find bindings-python/python -name '*.py' -o -name '*.pyi' -o -name py.typed 2>/dev/null)
 # What ruff and mypy look at besides the module itself, which has settings of its own.
-PYTHON_FOLDERS := demo examples/python scripts
+PYTHON_FOLDERS := demo examples/python scripts tests/mixed
 
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -61,10 +62,10 @@ install: $(STAMPS)/tools ## build the C library (release) and install it: make i
 demo: $(STAMPS)/demo ## the main job: 329 real webhooks through the three promises while processes are killed
 	@cd demo && $(VENV_PYTHON) -m webhooks $(DEMO)
 
-test: test-tree test-rust test-python test-node test-mixed ## run every test
+test: $(STAMPS)/tools-test test-tree test-rust test-python test-node test-mixed ## run every test
 	@echo 'every test passed'
 
-test-rust: $(STAMPS)/tools ## the tests of the Rust crates
+test-rust: $(STAMPS)/tools-test-rust ## the tests of the Rust crates
 	cargo test $(LOCKED) --workspace --exclude onceward-python --all-features
 
 test-python: $(STAMPS)/module ## the tests of the Python module and its examples
@@ -75,20 +76,22 @@ test-mixed: $(STAMPS)/demo ## the tests that mix the languages on one file, and 
 	cd tests/mixed && $(VENV_PYTHON) -m pytest
 	cd demo && $(VENV_PYTHON) -m pytest
 
-test-node: $(STAMPS)/node $(STAMPS)/node-npm ## the tests of the Node module, its types and its examples
+test-node: $(STAMPS)/tools-test-node $(STAMPS)/node $(STAMPS)/node-npm ## the tests of the Node module, its types and its examples
 	cd bindings-node && npm run --silent types && npm --silent test
 
 test-tree: $(STAMPS)/venv ## the rules of the source tree itself
 	$(PYTHON) scripts/check_tree.py
+	$(PYTHON) scripts/version.py
 	cd scripts && $(VENV_PYTHON) -m pytest -q
 
-lint: $(STAMPS)/module $(STAMPS)/npm ## formatting, clippy, rustdoc, ruff, mypy, stubtest; warnings are errors
+lint: $(STAMPS)/tools-lint $(STAMPS)/module $(STAMPS)/npm ## formatting, clippy, rustdoc, ruff, mypy, stubtest; warnings are errors
 	cargo fmt --all --check
 	cargo clippy $(LOCKED) --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --all-features --no-deps
 	for folder in bindings-python $(PYTHON_FOLDERS); do (cd $$folder && $(VENV)/bin/ruff check --quiet . && $(VENV)/bin/ruff format --check --quiet .); done
 	cd bindings-python && $(VENV)/bin/mypy
 	cd demo && $(VENV)/bin/mypy webhooks tests
+	cd tests/mixed && $(VENV)/bin/mypy --strict *.py && $(VENV)/bin/mypy --strict peers/*.py
 	cd examples/python && $(VENV)/bin/mypy --strict *.py tests && $(VENV)/bin/mypy --strict bank/*.py
 	cd scripts && $(VENV)/bin/mypy --strict *.py
 	cd bindings-python && $(VENV)/bin/stubtest onceward
@@ -109,6 +112,11 @@ clean: ## delete what was built and installed
 
 $(STAMPS)/tools: scripts/check-tools
 	@PYTHON=$(PYTHON) scripts/check-tools
+	@mkdir -p $(STAMPS) && touch $@
+
+# What a target needs beyond that.
+$(STAMPS)/tools-%: scripts/check-tools
+	@PYTHON=$(PYTHON) scripts/check-tools $*
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/venv: bindings-python/requirements-dev.txt | $(STAMPS)/tools

@@ -66,7 +66,8 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     languages.require_built(options.languages)
     print(
         f"{len(webhooks)} webhooks, each sent {options.copies} times or more by {options.senders} processes, "
-        f"out of order; {options.workers} workers. Both in {', '.join(options.languages)}.\n"
+        f"out of order; {options.workers} workers.\n"
+        f"Senders and workers are in {', '.join(options.languages)}, by turns, on one file.\n"
         f"Per promise, {options.kills} SIGKILLs must hit a worker at work. Seed {options.seed} "
         f"(--seed repeats the choices; the moments remain the machine's).",
         flush=True,

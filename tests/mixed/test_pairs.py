@@ -20,7 +20,7 @@ COUNT = 18
 FIRST_HALF = COUNT // 2
 HELD_LEAST = 3
 """How many messages of each queue the first receiver holds at least when it is killed."""
-ORDERING_KEYS = ("", "one", "zwei – 二")
+ORDERING_KEYS = ("", "one", "zwei 二")
 BODIES = (
     b"",
     bytes(range(256)) * 3,
@@ -89,9 +89,7 @@ class Course:
 
 def stream_until_killed(sender: Peer, courses: dict[str, Course], file: Path, receive: Callable[[], None]) -> set[str]:
     """Let a sender repeat the first half for ever, receive meanwhile, kill it; return what it is known to have sent."""
-    lines = [
-        f"{semantics} {message.packed()}" for message in messages()[:FIRST_HALF] for semantics in SEMANTICS
-    ]
+    lines = [f"{semantics} {message.packed()}" for message in messages()[:FIRST_HALF] for semantics in SEMANTICS]
     file.write_text("\n".join(lines) + "\n")
     sender.order("stream", file)
     said = [sender.line() for _ in range(len(SEMANTICS))]

@@ -1,4 +1,4 @@
-"""What passes between the languages is the same on both sides: numbers to the last bit, and the order of the messages."""
+"""What passes between the languages is the same on both sides: numbers to the last bit, and the order of messages."""
 
 import itertools
 import sqlite3
@@ -20,7 +20,9 @@ def trio(peer: Callable[..., Peer], tmp_path: Path) -> dict[str, Peer]:
     return {language: peer(language, tmp_path / "mixed.db") for language in LANGUAGES}
 
 
-def test_ids_and_tokens_are_exact_in_every_language_up_to_the_highest(peer: Callable[..., Peer], tmp_path: Path) -> None:
+def test_ids_and_tokens_are_exact_in_every_language_up_to_the_highest(
+    peer: Callable[..., Peer], tmp_path: Path
+) -> None:
     path = tmp_path / "mixed.db"
     first = peer("python", path)
     first.tell("queue", "first", "at-least-once")
@@ -28,7 +30,8 @@ def test_ids_and_tokens_are_exact_in_every_language_up_to_the_highest(peer: Call
     first.tell("close")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            "INSERT INTO onceward_lane(id, queue, priority, next) SELECT :lane, min(id), 9, (:lane << 38) + 1 FROM onceward_queue",
+            "INSERT INTO onceward_lane(id, queue, priority, next)"
+            " SELECT :lane, min(id), 9, (:lane << 38) + 1 FROM onceward_queue",
             {"lane": HIGH_LANE},
         )
     trio = {language: peer(language, path) for language in LANGUAGES}
@@ -50,7 +53,9 @@ def test_ids_and_tokens_are_exact_in_every_language_up_to_the_highest(peer: Call
         assert delivery.token > 2**32
 
 
-def test_a_message_that_fails_goes_round_through_every_language_with_its_attempts_counted(trio: dict[str, Peer]) -> None:
+def test_a_message_that_fails_goes_round_through_every_language_with_its_attempts_counted(
+    trio: dict[str, Peer],
+) -> None:
     for one in trio.values():
         one.tell("queue", "jobs", "at-least-once")
     message = Message("key", "Grüße\x00".encode(), "one", (("name", "värde"),))
@@ -88,7 +93,7 @@ def test_a_killed_holders_message_comes_before_those_behind_it_in_any_language(
         assert other.message == apart.packed(), "only what shares the key waits"
         killed.kill()
         seen = living.receive(queue)
-        assert [one.message for one in seen][0] == head.packed()
+        assert seen[0].message == head.packed()
         assert seen[0].attempt == 2
         while len(seen) < 2:
             living.tell("ack", seen[0].handle)

@@ -1,4 +1,4 @@
-"""The peer in Python: `peer.py FILE BUSY_MS` does what it is told on its standard input, a line each. See ../README.md."""
+"""The peer in Python: `peer.py FILE BUSY_MS` does what it is told on its standard input, a line each: ../README.md."""
 
 import sys
 import time
@@ -48,7 +48,7 @@ class Peer:
         self.transactions: dict[int, onceward.Transaction] = {}
 
     def queue(self, name: str, semantics: str) -> Iterator[str]:
-        self.queues[name] = self.store.queue(name, semantics=None if semantics == "-" else semantics)  # type: ignore[call-overload]
+        self.queues[name] = self.store.queue(name, semantics=None if semantics == "-" else semantics)  # type: ignore[arg-type]
         yield "ok"
 
     def send(self, name: str, *message: str) -> Iterator[str]:
@@ -82,7 +82,8 @@ class Peer:
         delivery = self.deliveries[int(handle)]
         transaction = delivery.transaction()
         transaction.execute(
-            "INSERT INTO effect(message, attempt, body) VALUES (?, ?, ?)", (delivery.id, delivery.attempt, delivery.body)
+            "INSERT INTO effect(message, attempt, body) VALUES (?, ?, ?)",
+            (delivery.id, delivery.attempt, delivery.body),
         )
         self.transactions[int(handle)] = transaction
         yield "ok"
