@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define QUEUES_MAX 16
 #define DELIVERIES_MAX 4096
@@ -289,6 +290,60 @@ static void commit(char **words)
     transactions[number] = NULL;
 }
 
+static int32_t call(void *context, onceward_outcome *outcome)
+{
+    char *result = context;
+    printf("calling\n");
+    if (strcmp(result, "hang") == 0) {
+        for (;;) {
+            pause();
+        }
+    }
+    return onceward_outcome_set(outcome, result, plain(result)) == ONCEWARD_OK ? ONCEWARD_CALL_DONE : ONCEWARD_CALL_UNKNOWN;
+}
+
+static void once(char **words)
+{
+    onceward_once_options options;
+    onceward_bytes *result = NULL;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.on_unknown = ONCEWARD_PARK;
+    if (say_status(onceward_delivery_once(deliveries[handle(words[0])], words[1], &options, call, NULL, words[2], &result))) {
+        printf("result ");
+        say_hex(onceward_bytes_data(result), onceward_bytes_size(result));
+        printf("\n");
+    }
+    onceward_bytes_free(result);
+}
+
+static void say_doubts(void)
+{
+    onceward_doubts *doubts = NULL;
+    size_t count;
+    size_t i;
+    if (!say_status(onceward_store_in_doubt(store, 0, 100, &doubts))) {
+        return;
+    }
+    count = onceward_doubts_count(doubts);
+    for (i = 0; i < count; i++) {
+        onceward_doubt_view view;
+        if (onceward_doubts_get(doubts, i, &view, sizeof view) != ONCEWARD_OK) {
+            defect("a doubt that cannot be seen");
+        }
+        printf("doubt %" PRIu64 " %" PRIu64 " %s\n", view.doubt, view.message, view.name);
+    }
+    onceward_doubts_free(doubts);
+    printf("ok %zu\n", count);
+}
+
+static void resolve(char **words)
+{
+    size_t size = plain(words[1]);
+    uint64_t doubt = strtoull(words[0], NULL, 10);
+    say_done(onceward_store_resolve(store, doubt, ONCEWARD_APPLIED, words[1], size, "seen", "c"));
+}
+
 static void run_sql(const char *sql)
 {
     onceward_transaction *transaction = NULL;
@@ -341,6 +396,12 @@ static void obey(char *line)
         begin(words);
     } else if (strcmp(verb, "commit") == 0) {
         commit(words);
+    } else if (strcmp(verb, "once") == 0) {
+        once(words);
+    } else if (strcmp(verb, "doubts") == 0) {
+        say_doubts();
+    } else if (strcmp(verb, "resolve") == 0) {
+        resolve(words);
     } else if (strcmp(verb, "cancel") == 0) {
         cancel(words);
     } else if (strcmp(verb, "stats") == 0) {

@@ -83,6 +83,24 @@ const verbs = {
     transactions.delete(handle);
     say('ok');
   },
+  async once(handle, name, outcome) {
+    const call = async () => {
+      say('calling');
+      if (outcome === 'hang') await new Promise(() => {});
+      return plain(outcome);
+    };
+    const result = await deliveries[handle].once(name, call, { onUnknown: 'park' });
+    say(`result ${result.toString('hex')}`);
+  },
+  async doubts() {
+    const found = await store.inDoubt();
+    for (const { doubt, message, name } of found) say(`doubt ${doubt} ${message} ${name}`);
+    say(`ok ${found.length}`);
+  },
+  async resolve(doubt, result) {
+    await store.resolve(Number(doubt), { applied: plain(result) }, { evidence: 'seen', actor: 'node' });
+    say('ok');
+  },
   async sql(...words) {
     await store.transaction((transaction) => transaction.execute(words.join(' ')));
     say('ok');

@@ -1,5 +1,6 @@
 """The peer in Python: `peer.py FILE BUSY_MS` does what it is told on its standard input, a line each: ../README.md."""
 
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -90,6 +91,26 @@ class Peer:
 
     def commit(self, handle: str) -> Iterator[str]:
         self.transactions.pop(int(handle)).commit()
+        yield "ok"
+
+    def once(self, handle: str, name: str, outcome: str) -> Iterator[str]:
+        def call() -> bytes:
+            print("calling", flush=True)
+            if outcome == "hang":
+                signal.pause()
+            return bytes.fromhex(outcome)
+
+        result = self.deliveries[int(handle)].once(name, call, on_unknown="park")
+        yield f"result {result.hex()}"
+
+    def doubts(self) -> Iterator[str]:
+        found = self.store.in_doubt()
+        for one in found:
+            yield f"doubt {one.doubt} {one.message} {one.name}"
+        yield f"ok {len(found)}"
+
+    def resolve(self, doubt: str, result: str) -> Iterator[str]:
+        self.store.resolve(int(doubt), onceward.Applied(bytes.fromhex(result)), evidence="seen", actor="python")
         yield "ok"
 
     def sql(self, *words: str) -> Iterator[str]:
