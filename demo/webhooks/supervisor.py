@@ -36,8 +36,10 @@ NEXT_ORDER_S = 0.05
 """How long a worker has to reach the point at which it is to halt, before another one is ordered to as well."""
 STRIKES_UNTIL = 0.7
 """The part of the input after which the last strike is due: the rest shows that everything goes on afterwards."""
-OVERDUE_MAX = 2
+OVERDUE_MAX = 1
 """With more strikes than that overdue, the workers of the languages that had their share are held."""
+STALL_S = 1.0
+"""When nobody says anything for so long, the input is used up but for what held workers have in hand: they go on."""
 SILENCE_S_MAX = 20.0
 """A round in which no process says anything for so long is stuck."""
 
@@ -145,6 +147,8 @@ class Round:
         self._next_order_s: float | None = None
         self._strike_at_s: float | None = None
         self._missed = False
+        self._is_ending = False
+        """The input is used up: nobody is held any more."""
         self._heard_s = time.monotonic()
 
     def run(self) -> list[str]:
@@ -262,6 +266,7 @@ class Round:
         if code != 0:
             errors = (self._options.folder / f"{child.job.name}.errors").read_text(errors="replace").strip()
             raise RoundFailedError(f"{child.job.name} ended by itself with code {code}:\n{errors}")
+        self._is_ending |= child.is_worker
         if all(other.is_worker for other in self._children.values()):
             (self._options.folder / INPUT_COMPLETE).touch()
 
@@ -314,11 +319,13 @@ class Round:
         """Let the others wait while a language has nobody who works yet, or too many strikes at it are overdue."""
         workers = [child for child in self._children.values() if child.is_worker]
         starting = {worker.language for worker in workers} - {worker.language for worker in workers if worker.ready}
+        self._is_ending |= not starting and time.monotonic() - self._heard_s > STALL_S
         behind = languages_behind(self._strikes) if self._overdue(OVERDUE_MAX) else set(self._options.languages)
         for worker in workers:
             is_due = self._strike is not None and worker.language == self._strike.language
             if worker.ready:
-                worker.order_hold(not is_due and (bool(starting) or worker.language not in behind))
+                is_ahead = bool(starting) or worker.language not in behind
+                worker.order_hold(is_ahead and not is_due and not self._is_ending)
 
     def _strike_is_done(self, strike: Strike) -> None:
         self._strikes.remove(strike)
