@@ -323,6 +323,12 @@ typedef struct onceward_outcome onceward_outcome;
 typedef struct onceward_queue onceward_queue;
 
 /*
+ A descriptor that is readable while a subscription may have something to receive: for poll, epoll and event loops built on
+ them, instead of a thread that waits in a receive.
+ */
+typedef struct onceward_readiness onceward_readiness;
+
+/*
  A list of doubts that persons have resolved, and how.
  */
 typedef struct onceward_resolutions onceward_resolutions;
@@ -1326,6 +1332,43 @@ int32_t onceward_queue_subscriptions(const onceward_queue *queue, onceward_names
  ONCEWARD_NOT_FOUND when there is none of that name; ONCEWARD_INVALID for a queue's last one.
  */
 int32_t onceward_queue_unsubscribe(const onceward_queue *queue, const char *name);
+
+/*
+ Makes a descriptor for this subscription. It becomes readable for whatever a waiting receive would wake for, from any process:
+ messages sent, delays and retries whose time has come, leases that ended, holders that died, a queue that was resumed. Also when
+ the store is closed, or the file or the subscription can no longer be used: the next receive says so.
+
+ It stays readable until onceward_readiness_clear finds nothing there. So wait until it is readable, receive until
+ ONCEWARD_EMPTY, clear, and wait again: nothing that comes in between is missed. It may be readable for nothing, when another
+ receiver came first; then the receive says ONCEWARD_EMPTY.
+
+ `*readiness` is yours: free it with onceward_readiness_free. Any number may be made; each costs a descriptor, and all of a store
+ share one thread. ONCEWARD_STORAGE when the process can open no more files or start no more threads.
+ */
+int32_t onceward_readiness_open(const onceward_subscription *subscription,
+                                onceward_readiness **readiness);
+
+/*
+ The number of the descriptor, into `*descriptor`; -1 when the call fails. Wait for POLLIN (EPOLLIN). It is the handle's, open as
+ long as the handle lives: do not close it, read from it or write to it.
+ */
+int32_t onceward_readiness_descriptor(const onceward_readiness *readiness,
+                                      int32_t *descriptor);
+
+/*
+ Makes the descriptor unreadable if there is nothing to receive; it becomes readable again as soon as there may be. Call it when a
+ receive brought nothing, before waiting again. Nothing is received and nothing is lost by it.
+
+ ONCEWARD_CLOSED when the store is closed; then, and after every other error, the descriptor stays readable. In a forked child
+ ONCEWARD_CLOSED, and the parent's descriptor stays as it is.
+ */
+int32_t onceward_readiness_clear(const onceward_readiness *readiness);
+
+/*
+ Frees the handle and closes its descriptor; NULL is left alone. Take the descriptor out of your event loop first: its number may
+ soon be another file's.
+ */
+void onceward_readiness_free(onceward_readiness *readiness);
 
 /*
  Receives one message, waiting up to `wait_ms` milliseconds for it (at most 24 h). It is yours alone until the queue's lease

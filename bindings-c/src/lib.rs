@@ -21,6 +21,7 @@ pub mod listing;
 pub mod message;
 pub mod once;
 pub mod queue;
+pub mod readiness;
 pub mod receive;
 pub mod settle;
 pub mod status;
