@@ -5,7 +5,8 @@ mod common;
 
 use common::{Built, run, tree};
 
-const PROGRAMS: [&str; 7] = ["queues", "managing", "transactions", "once", "readiness", "hostile", "forked"];
+const PROGRAMS: [&str; 8] =
+    ["queues", "managing", "transactions", "once", "consumer", "readiness", "hostile", "forked"];
 /// A child has the memory of the threads that it has not, so this one is not asked for leaks.
 const FORKS: &str = "forked";
 
