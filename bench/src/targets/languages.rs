@@ -22,9 +22,9 @@ const RECEIVE_TARGET: Bound = Bound::AtLeast(0.5);
 
 /// The most that a call may take longer from C, in nanoseconds.
 const C_TARGET: Bound = Bound::AtMost(200.0);
-/// Calls in one turn of a run, and turns in a run.
-const TURN: usize = 1000;
-const TURNS: usize = 20;
+/// Calls in one turn of a run, and turns in a run: short ones, so that what disturbs the machine hits few of them.
+const TURN: usize = 200;
+const TURNS: usize = 100;
 
 fn tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
