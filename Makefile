@@ -34,7 +34,7 @@ C_PREFIX := $(BUILD)/c
 RUST_SOURCES := $(shell find core bindings-c bindings-python bindings-node -name node_modules -prune -o -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
 PYTHON_SOURCES := $(shell find bindings-python/python -name '*.py' -o -name '*.pyi' -o -name py.typed 2>/dev/null)
 # What ruff and mypy look at besides the module itself, which has settings of its own.
-PYTHON_FOLDERS := demo examples/python scripts tests/mixed
+PYTHON_FOLDERS := demo examples/python examples/ffi bench/languages scripts tests/mixed
 
 export CARGO_TERM_COLOR ?= auto
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -65,7 +65,7 @@ demo: $(STAMPS)/demo ## the main job: 329 real webhooks through the three promis
 test: $(STAMPS)/tools-test test-tree test-rust test-python test-node test-mixed ## run every test
 	@echo 'every test passed'
 
-test-rust: $(STAMPS)/tools-test-rust ## the tests of the Rust crates
+test-rust: $(STAMPS)/tools-test-rust $(STAMPS)/module $(STAMPS)/node ## the tests of the Rust crates (the benchmark's test measures every language)
 	cargo test $(LOCKED) --workspace --exclude onceward-python --all-features
 
 test-python: $(STAMPS)/module ## the tests of the Python module and its examples
@@ -93,10 +93,13 @@ lint: $(STAMPS)/tools-lint $(STAMPS)/module $(STAMPS)/npm ## formatting, clippy,
 	cd demo && $(VENV)/bin/mypy webhooks tests
 	cd tests/mixed && $(VENV)/bin/mypy --strict *.py && $(VENV)/bin/mypy --strict peers/*.py
 	cd examples/python && $(VENV)/bin/mypy --strict *.py tests && $(VENV)/bin/mypy --strict bank/*.py
+	cd examples/ffi && $(VENV)/bin/mypy --strict orders.py
+	cd bench/languages && $(VENV)/bin/mypy --strict bench.py
 	cd scripts && $(VENV)/bin/mypy --strict *.py
 	cd bindings-python && $(VENV)/bin/stubtest onceward
 
-bench: $(STAMPS)/tools ## measure speed beside bare SQLite (BENCH="…" passes options on)
+bench: $(STAMPS)/module $(STAMPS)/node ## measure speed: beside bare SQLite, and each language beside Rust (BENCH="…" passes options on)
+	CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo build $(LOCKED) --release -p onceward-c
 	CARGO_TARGET_DIR=$(RELEASE_TARGET) cargo run $(LOCKED) --release -p onceward-bench -- $(BENCH)
 
 soak: $(STAMPS)/demo ## the main job many times over, with other seeds (SOAK_RUNS, SOAK_KILLS, SOAK_WORKERS, …)

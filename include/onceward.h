@@ -48,6 +48,22 @@
 #define ONCEWARD_NOT_APPLIED 2
 
 /*
+ There is nothing to do: it happened before, and the result is that of then.
+ */
+#define ONCEWARD_TODO_NOTHING 0
+
+/*
+ It is on disk that the call starts: make it, then say how it ended with onceward_effect_ended.
+ */
+#define ONCEWARD_TODO_CALL 1
+
+/*
+ An earlier caller is gone, and whether its call took effect is not known: ask the third party, then say what it answered with
+ onceward_effect_probed. Only with ONCEWARD_PROBE.
+ */
+#define ONCEWARD_TODO_PROBE 2
+
+/*
  The value of a header is bytes.
  */
 #define ONCEWARD_HEADER_BYTES 0
@@ -289,6 +305,15 @@ typedef struct onceward_batch onceward_batch;
 typedef struct onceward_bytes onceward_bytes;
 
 /*
+ Hands out a subscription's messages one by one. It receives in batches and, while it lives, extends the leases of everything that it
+ received and that is not finished. The acknowledgements of its deliveries are noted, and committed together: with the next receive,
+ by onceward_consumer_flush, or after 100 ms, whichever comes first. A crash before that delivers again.
+
+ It may be shared between threads; they receive one at a time.
+ */
+typedef struct onceward_consumer onceward_consumer;
+
+/*
  A list of dead letters.
  */
 typedef struct onceward_dead_letters onceward_dead_letters;
@@ -304,6 +329,12 @@ typedef struct onceward_delivery onceward_delivery;
  A list of effects in doubt.
  */
 typedef struct onceward_doubts onceward_doubts;
+
+/*
+ A call that may be made now, or a question to be asked. As long as it lives, nobody else makes the same call. Freed without a word, a
+ call is in doubt, for nobody knows then; of a question nothing changes.
+ */
+typedef struct onceward_effect onceward_effect;
 
 /*
  Effects at third parties that are made once, by keys of the application's own. It may be shared between threads.
@@ -329,6 +360,12 @@ typedef struct onceward_outcome onceward_outcome;
  A queue of an open store. It may be shared between threads.
  */
 typedef struct onceward_queue onceward_queue;
+
+/*
+ A descriptor that is readable while a subscription may have something to receive: for poll, epoll and event loops built on
+ them, instead of a thread that waits in a receive.
+ */
+typedef struct onceward_readiness onceward_readiness;
 
 /*
  A list of doubts that persons have resolved, and how.
@@ -361,6 +398,25 @@ typedef struct onceward_subscription onceward_subscription;
  onceward_transaction_commit and onceward_transaction_rollback it is over, whatever they return; it still has to be freed.
  */
 typedef struct onceward_transaction onceward_transaction;
+
+/*
+ How to consume. Set everything to zero, then size to sizeof(onceward_consume_options), then what you need.
+ */
+typedef struct {
+    /*
+     sizeof(onceward_consume_options).
+     */
+    size_t size;
+    /*
+     How many messages are received at a time, 1 to 10,000; 0 for 100.
+     */
+    size_t batch;
+    /*
+     A lease other than the queue's, in milliseconds, 1 to 43,200,000; 0 for the queue's. It is extended for as long as the consumer
+     lives, up to 12 h for one batch.
+     */
+    int64_t lease_ms;
+} onceward_consume_options;
 
 /*
  A header of a message, given or seen. It comes back as what it went. Names and values together take 64 KiB at most.
@@ -520,21 +576,6 @@ typedef struct {
 } onceward_resolution_view;
 
 /*
- A ledger's settings. Set everything to zero, then size to sizeof(onceward_ledger_options), then what you need.
- */
-typedef struct {
-    /*
-     sizeof(onceward_ledger_options).
-     */
-    size_t size;
-    /*
-     How many milliseconds an effect that is done is remembered, or ONCEWARD_FOREVER; 0 for what stands in the file. Default: for
-     ever. What is in doubt is never forgotten.
-     */
-    int64_t window_ms;
-} onceward_ledger_options;
-
-/*
  How an effect is made once. Set everything to zero, then size to sizeof(onceward_once_options), then on_unknown, which has no
  default, and what else you need.
  */
@@ -571,6 +612,21 @@ typedef struct {
      */
     size_t request_size;
 } onceward_once_options;
+
+/*
+ A ledger's settings. Set everything to zero, then size to sizeof(onceward_ledger_options), then what you need.
+ */
+typedef struct {
+    /*
+     sizeof(onceward_ledger_options).
+     */
+    size_t size;
+    /*
+     How many milliseconds an effect that is done is remembered, or ONCEWARD_FOREVER; 0 for what stands in the file. Default: for
+     ever. What is in doubt is never forgotten.
+     */
+    int64_t window_ms;
+} onceward_ledger_options;
 
 /*
  A call at a third party, or a probe of one. It is given the context that was passed along, and where to put down what came of it;
@@ -921,6 +977,53 @@ extern "C" {
 #endif // __cplusplus
 
 /*
+ Begins to consume. `options` may be NULL. `*consumer` is yours: close it with onceward_consumer_close, free it with
+ onceward_consumer_free.
+
+ ONCEWARD_INVALID for an option out of range.
+ */
+int32_t onceward_subscription_consume(const onceward_subscription *subscription,
+                                      const onceward_consume_options *options,
+                                      onceward_consumer **consumer);
+
+/*
+ The next message, waiting up to `wait_ms` milliseconds for it (at most 24 h). Settle it like any other; its acknowledgement is noted.
+ Free `*delivery` with onceward_delivery_free.
+
+ ONCEWARD_EMPTY, which is no error, when nothing came, and after onceward_consumer_stop. ONCEWARD_LEASE_LOST for a noted
+ acknowledgement that came too late: its message is delivered again; go on. ONCEWARD_NOT_FOUND when the subscription was ended;
+ ONCEWARD_BUSY when others kept the store busy; ONCEWARD_INVALID when the consumer is closed.
+ */
+int32_t onceward_consumer_receive(const onceward_consumer *consumer,
+                                  int64_t wait_ms,
+                                  onceward_delivery **delivery);
+
+/*
+ Commits the noted acknowledgements now. One that came too late is the next receive's ONCEWARD_LEASE_LOST. A receive that waits in
+ another thread is waited for.
+ */
+int32_t onceward_consumer_flush(const onceward_consumer *consumer);
+
+/*
+ Ends the receive that waits in another thread, and every later one, with ONCEWARD_EMPTY. Waits for nothing.
+ */
+int32_t onceward_consumer_stop(const onceward_consumer *consumer);
+
+/*
+ Ends: a receive that waits in another thread comes back, the noted acknowledgements are committed, messages that were not handed out
+ are released, and those that were handed out and not settled are given back as failed. Closing again does nothing. The handle still
+ has to be freed.
+
+ ONCEWARD_LEASE_LOST for the first noted acknowledgement that came too late.
+ */
+int32_t onceward_consumer_close(const onceward_consumer *consumer);
+
+/*
+ Frees the handle; NULL is left alone. A consumer that was not closed is closed as well as it can be.
+ */
+void onceward_consumer_free(onceward_consumer *consumer);
+
+/*
  The message, into `*view`, whose pointers live as long as the handle. `view_size` is sizeof(onceward_message_view).
  */
 int32_t onceward_delivery_get(const onceward_delivery *delivery,
@@ -1078,6 +1181,71 @@ int32_t onceward_resolutions_answer(const onceward_resolutions *resolutions,
  Frees the list; NULL is left alone.
  */
 void onceward_resolutions_free(onceward_resolutions *resolutions);
+
+/*
+ The first half of onceward_delivery_once, for a call that cannot be made within a callback: says in `*todo` what to do now,
+ ONCEWARD_TODO_CALL, ONCEWARD_TODO_PROBE or ONCEWARD_TODO_NOTHING. `*effect` is yours where there is something to do, else NULL: free
+ it with onceward_effect_free. `result` may be NULL; else `*result` is yours where nothing is to do: free it with
+ onceward_bytes_free.
+
+ The statuses are those of onceward_delivery_once before anything is called.
+ */
+int32_t onceward_delivery_once_begin(const onceward_delivery *delivery,
+                                     const char *name,
+                                     const onceward_once_options *options,
+                                     int32_t *todo,
+                                     onceward_effect **effect,
+                                     onceward_bytes **result);
+
+/*
+ The first half of onceward_ledger_once, as onceward_delivery_once_begin is that of onceward_delivery_once.
+ */
+int32_t onceward_ledger_once_begin(const onceward_ledger *ledger,
+                                   const char *key,
+                                   const onceward_once_options *options,
+                                   int32_t *todo,
+                                   onceward_effect **effect,
+                                   onceward_bytes **result);
+
+/*
+ Says how a call ended: ONCEWARD_CALL_DONE with its result (at most 1 MiB), or ONCEWARD_CALL_FAILED or ONCEWARD_CALL_UNKNOWN with words
+ (UTF-8, of which 4 KiB are kept); every other number counts as unknown. It is recorded even when the lease was lost meanwhile.
+
+ ONCEWARD_OK when it is done; ONCEWARD_FAILED and ONCEWARD_IN_DOUBT as from onceward_delivery_once, and so ONCEWARD_INVALID for a result
+ that is too long: it happened, and is now in doubt. ONCEWARD_STORAGE, ONCEWARD_FULL or ONCEWARD_BUSY when it could not be recorded yet: it
+ is as soon as it can be, while the store is open. Then it has been said: saying it again, or of what is no call, is ONCEWARD_INVALID.
+ */
+int32_t onceward_effect_ended(const onceward_effect *effect,
+                              int32_t outcome,
+                              const void *data,
+                              size_t data_size);
+
+/*
+ Says that the call was never made: as if it had not begun.
+
+ ONCEWARD_STORAGE, ONCEWARD_FULL or ONCEWARD_BUSY when that could not be recorded yet; ONCEWARD_INVALID for what is no call, or has ended.
+ */
+int32_t onceward_effect_not_called(const onceward_effect *effect);
+
+/*
+ Says what the third party answered: ONCEWARD_PROBE_APPLIED with the result, ONCEWARD_PROBE_NOT_APPLIED, or ONCEWARD_PROBE_UNKNOWN with
+ words; every other number counts as unknown. `*todo` says what to do now: nothing, or the call, for which the same effect stands then.
+ `result` may be NULL; else `*result` is yours where nothing is to do.
+
+ ONCEWARD_IN_DOUBT when the answer is unknown: the message is parked. ONCEWARD_BUSY when "it did not happen" does not count yet: the
+ delivery was given back. ONCEWARD_LEASE_LOST; ONCEWARD_INVALID for a result over 1 MiB, and for what is no question, or was answered.
+ */
+int32_t onceward_effect_probed(const onceward_effect *effect,
+                               int32_t answer,
+                               const void *data,
+                               size_t data_size,
+                               int32_t *todo,
+                               onceward_bytes **result);
+
+/*
+ Frees the handle; NULL is left alone. A call of which it was not said how it ended is in doubt from now on.
+ */
+void onceward_effect_free(onceward_effect *effect);
 
 /*
  The ledger of this name (1 to 512 bytes), created where it is missing. `options` may be NULL; those that are set are stored in the
@@ -1334,6 +1502,43 @@ int32_t onceward_queue_subscriptions(const onceward_queue *queue, onceward_names
  ONCEWARD_NOT_FOUND when there is none of that name; ONCEWARD_INVALID for a queue's last one.
  */
 int32_t onceward_queue_unsubscribe(const onceward_queue *queue, const char *name);
+
+/*
+ Makes a descriptor for this subscription. It becomes readable for whatever a waiting receive would wake for, from any process:
+ messages sent, delays and retries whose time has come, leases that ended, holders that died, a queue that was resumed. Also when
+ the store is closed, or the file or the subscription can no longer be used: the next receive says so.
+
+ It stays readable until onceward_readiness_clear finds nothing there. So wait until it is readable, receive until
+ ONCEWARD_EMPTY, clear, and wait again: nothing that comes in between is missed. It may be readable for nothing, when another
+ receiver came first; then the receive says ONCEWARD_EMPTY.
+
+ `*readiness` is yours: free it with onceward_readiness_free. Any number may be made; each costs a descriptor, and all of a store
+ share one thread. ONCEWARD_STORAGE when the process can open no more files or start no more threads.
+ */
+int32_t onceward_readiness_open(const onceward_subscription *subscription,
+                                onceward_readiness **readiness);
+
+/*
+ The number of the descriptor, into `*descriptor`; -1 when the call fails. Wait for POLLIN (EPOLLIN). It is the handle's, open as
+ long as the handle lives: do not close it, read from it or write to it.
+ */
+int32_t onceward_readiness_descriptor(const onceward_readiness *readiness,
+                                      int32_t *descriptor);
+
+/*
+ Makes the descriptor unreadable if there is nothing to receive; it becomes readable again as soon as there may be. Call it when a
+ receive brought nothing, before waiting again. Nothing is received and nothing is lost by it.
+
+ ONCEWARD_CLOSED when the store is closed; then, and after every other error, the descriptor stays readable. In a forked child
+ ONCEWARD_CLOSED, and the parent's descriptor stays as it is.
+ */
+int32_t onceward_readiness_clear(const onceward_readiness *readiness);
+
+/*
+ Frees the handle and closes its descriptor; NULL is left alone. Take the descriptor out of your event loop first: its number may
+ soon be another file's.
+ */
+void onceward_readiness_free(onceward_readiness *readiness);
 
 /*
  Receives one message, waiting up to `wait_ms` milliseconds for it (at most 24 h). It is yours alone until the queue's lease

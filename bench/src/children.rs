@@ -49,31 +49,43 @@ pub(crate) fn number(words: &[String], index: usize) -> Outcome<u64> {
 #[derive(Debug)]
 pub(crate) struct Child {
     process: Process,
-    input: ChildStdin,
+    /// None once there is nothing more to say.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
 impl Child {
     /// Starts a child and waits until it is ready.
     pub(crate) fn start(role: &str, words: &[String]) -> Outcome<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .args([MARK, role])
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let input = process.stdin.take().ok_or("no pipe to the child")?;
+        Child::spawn(Command::new(std::env::current_exe()?).args([MARK, role]).args(words))
+    }
+
+    /// Starts a program that speaks as a child does, and waits until it is ready.
+    pub(crate) fn spawn(program: &mut Command) -> Outcome<Self> {
+        let what = format!("{program:?}");
+        let spawned = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = spawned.map_err(|error| format!("{what} does not start: {error}"))?;
+        let input = process.stdin.take();
         let output = BufReader::new(process.stdout.take().ok_or("no pipe from the child")?);
         let mut child = Child { process, input, output };
         let mut line = String::new();
         child.output.read_line(&mut line)?;
-        if line == "ready\n" { Ok(child) } else { Err(format!("child {role:?} did not start").into()) }
+        if line == "ready\n" { Ok(child) } else { Err(format!("{what} did not get ready").into()) }
     }
 
     /// Lets it begin.
     pub(crate) fn go(&mut self) -> Outcome<()> {
-        self.input.write_all(b"go\n")?;
-        Ok(self.input.flush()?)
+        let input = self.input.as_mut().ok_or("no pipe to the child")?;
+        input.write_all(b"go\n")?;
+        Ok(input.flush()?)
+    }
+
+    /// Lets a program of another language do one run, and gives the figure that it measured.
+    pub(crate) fn ask(&mut self) -> Outcome<f64> {
+        self.go()?;
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        line.trim().parse().map_err(|_| format!("a child said {line:?}, which is no figure").into())
     }
 
     /// Its process id.
@@ -84,6 +96,8 @@ impl Child {
     /// Waits for its end and gives what it found.
     pub(crate) fn finish(mut self) -> Outcome<Findings> {
         let mut text = String::new();
+        // The end of its input tells a program that does several runs that there are no more.
+        drop(self.input.take());
         self.output.read_to_string(&mut text)?;
         let status = self.process.wait()?;
         if !status.success() {

@@ -63,19 +63,9 @@ pub(crate) fn alternate(
     mut ours: impl FnMut() -> Outcome<f64>,
     mut other: impl FnMut() -> Outcome<f64>,
 ) -> Outcome<Pairs> {
-    let mut pairs = Pairs::default();
     other()?;
     ours()?;
-    for run in 0..runs {
-        if run % 2 == 0 {
-            pairs.other.push(other()?);
-            pairs.ours.push(ours()?);
-        } else {
-            pairs.ours.push(ours()?);
-            pairs.other.push(other()?);
-        }
-    }
-    Ok(pairs)
+    alternate_sides(runs, ours, other)
 }
 
 /// Alternates single calls `count` times, the order swapped each time, and gives the time of each call in microseconds.
@@ -84,14 +74,23 @@ pub(crate) fn alternate_calls(
     mut ours: impl FnMut() -> Outcome<()>,
     mut other: impl FnMut() -> Outcome<()>,
 ) -> Outcome<Pairs> {
+    alternate_sides(count, || micros(&mut ours), || micros(&mut other))
+}
+
+/// Alternates both sides `count` times, the order swapped each time, and gives their figures.
+pub(crate) fn alternate_sides(
+    count: usize,
+    mut ours: impl FnMut() -> Outcome<f64>,
+    mut other: impl FnMut() -> Outcome<f64>,
+) -> Outcome<Pairs> {
     let mut pairs = Pairs::default();
     for call in 0..count {
         if call % 2 == 0 {
-            pairs.other.push(micros(&mut other)?);
-            pairs.ours.push(micros(&mut ours)?);
+            pairs.other.push(other()?);
+            pairs.ours.push(ours()?);
         } else {
-            pairs.ours.push(micros(&mut ours)?);
-            pairs.other.push(micros(&mut other)?);
+            pairs.ours.push(ours()?);
+            pairs.other.push(other()?);
         }
     }
     Ok(pairs)

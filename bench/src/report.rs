@@ -11,6 +11,8 @@ pub(crate) enum Unit {
     Ratio,
     /// Microseconds.
     Micros,
+    /// Nanoseconds.
+    Nanos,
     /// Mebibytes.
     Mebibytes,
     /// Messages (or calls) per second.
@@ -59,6 +61,8 @@ impl Unit {
             Unit::Micros if figure.abs() >= 1e6 => format!("{:.2} s", figure / 1e6),
             Unit::Micros if figure.abs() >= 1e3 => format!("{:.2} ms", figure / 1e3),
             Unit::Micros => format!("{figure:.1} µs"),
+            Unit::Nanos if figure.abs() >= 1e4 => format!("{:.1} µs", figure / 1e3),
+            Unit::Nanos => format!("{figure:.0} ns"),
             Unit::Mebibytes => format!("{figure:.1} MiB"),
             Unit::PerSecond if figure >= 1e6 => format!("{:.2}M/s", figure / 1e6),
             Unit::PerSecond if figure >= 1e4 => format!("{:.0}k/s", figure / 1e3),
@@ -176,9 +180,7 @@ impl Report {
         } else {
             format!("{met} of {} targets met", judged.len())
         };
-        format!(
-            "{runs} runs of each, baseline and Onceward alternating within each run, bodies of 100 bytes; {verdict}"
-        )
+        format!("{runs} runs of each, what is compared alternating within each run, bodies of 100 bytes; {verdict}")
     }
 
     /// Whether every target is met. Small sizes are never judged.

@@ -8,6 +8,9 @@ fn bench(words: &[&str]) -> Output {
 
 #[test]
 fn every_measurement_runs_at_small_sizes_and_is_in_the_table() {
+    // The C library must stand beside the program; `make test-rust` has built the modules of Python and Node.
+    let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "onceward-c"]).status();
+    assert!(built.expect("cargo starts").success());
     let output = bench(&["--small", "--check"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -30,6 +33,12 @@ fn every_measurement_runs_at_small_sizes_and_is_in_the_table() {
         "| wake-up across processes, send call to body, p50 |",
         "| wake-up across processes, send call to body, p99 |",
         "| most resident memory, ",
+        "| C: a send in memory over the same in Rust |",
+        "| C: receive, read, ack, free in memory over Rust, per call |",
+        "| Python: send x100 beside Rust, synced |",
+        "| Python: receive+ack x100 beside Rust, not synced |",
+        "| Node: send x100 beside Rust, synced |",
+        "| Node: receive+ack x100 beside Rust, not synced |",
         "no target was judged",
     ] {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");

@@ -13,7 +13,7 @@ use crate::store::onceward_store;
 
 /// Effects at third parties that are made once, by keys of the application's own. It may be shared between threads.
 pub struct onceward_ledger {
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
 }
 
 impl Handle for onceward_ledger {

@@ -13,14 +13,17 @@
 #![allow(clippy::doc_markdown, reason = "the documentation is written for the header, which is no Markdown")]
 
 pub mod border;
+pub mod consumer;
 pub mod delivery;
 pub mod doubt;
+pub mod effect;
 pub mod handles;
 pub mod ledger;
 pub mod listing;
 pub mod message;
 pub mod once;
 pub mod queue;
+pub mod readiness;
 pub mod receive;
 pub mod settle;
 pub mod status;

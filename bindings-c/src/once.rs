@@ -168,21 +168,13 @@ impl Callbacks {
     }
 
     fn called(&self) -> Called {
-        match self.run(self.call) {
-            (ONCEWARD_CALL_DONE, result) => Called::Done(result),
-            (ONCEWARD_CALL_FAILED, why) => Called::Failed(words(&why, "the call said that it failed")),
-            (ONCEWARD_CALL_UNKNOWN, why) => Called::Unknown(words(&why, "the call does not know whether it happened")),
-            (other, why) => Called::Unknown(words(&why, &format!("the call returned {other}, which is no outcome"))),
-        }
+        let (outcome, data) = self.run(self.call);
+        called(outcome, data)
     }
 
     fn probed(&self) -> Probed {
-        match self.run(self.probe) {
-            (ONCEWARD_PROBE_APPLIED, result) => Probed::Applied(result),
-            (ONCEWARD_PROBE_NOT_APPLIED, _) => Probed::NotApplied,
-            (ONCEWARD_PROBE_UNKNOWN, why) => Probed::Unknown(words(&why, "the probe cannot tell")),
-            (other, why) => Probed::Unknown(words(&why, &format!("the probe returned {other}, which is no answer"))),
-        }
+        let (answer, data) = self.run(self.probe);
+        probed(answer, data)
     }
 
     /// Makes the effect, with the probe if there is one.
@@ -199,6 +191,26 @@ impl Callbacks {
             Some(_) => once_or_probe(&mut || self.called(), &mut || self.probed()),
         };
         Ok(made?)
+    }
+}
+
+/// How a call ended, by its number and what was put down.
+pub(crate) fn called(outcome: i32, data: Vec<u8>) -> Called {
+    match outcome {
+        ONCEWARD_CALL_DONE => Called::Done(data),
+        ONCEWARD_CALL_FAILED => Called::Failed(words(&data, "the call said that it failed")),
+        ONCEWARD_CALL_UNKNOWN => Called::Unknown(words(&data, "the call does not know whether it happened")),
+        other => Called::Unknown(words(&data, &format!("the call returned {other}, which is no outcome"))),
+    }
+}
+
+/// What a third party answered, by its number and what was put down.
+pub(crate) fn probed(answer: i32, data: Vec<u8>) -> Probed {
+    match answer {
+        ONCEWARD_PROBE_APPLIED => Probed::Applied(data),
+        ONCEWARD_PROBE_NOT_APPLIED => Probed::NotApplied,
+        ONCEWARD_PROBE_UNKNOWN => Probed::Unknown(words(&data, "the probe cannot tell")),
+        other => Probed::Unknown(words(&data, &format!("the probe returned {other}, which is no answer"))),
     }
 }
 

@@ -67,6 +67,81 @@ fn the_examples_build_with_pkg_config_and_book_each_order_once() {
     }
 }
 
+/// The programs of a throwaway project, which knows the library by `find_package` alone.
+const CMAKE_PROJECT: &str = "\
+cmake_minimum_required(VERSION 3.16)
+project(throwaway C)
+find_package(Onceward @VERSION@ REQUIRED)
+foreach(name sender worker)
+    add_executable(${name}-shared ${name}.c)
+    target_link_libraries(${name}-shared PRIVATE Onceward::onceward)
+    add_executable(${name}-static ${name}.c)
+    target_link_libraries(${name}-static PRIVATE Onceward::onceward_static)
+endforeach()
+";
+
+/// The installed cmake, or the one that `make setup` puts beside the other tools.
+fn cmake() -> String {
+    let own = tree().join("build/venv/bin/cmake");
+    if own.exists() { own.display().to_string() } else { "cmake".to_owned() }
+}
+
+/// Configures a throwaway project that wants at least this version.
+fn configured(installed: &Installed, version: &str) -> std::process::Output {
+    let folder = installed.built.root().join("throwaway");
+    std::fs::create_dir_all(&folder).expect("makes a folder");
+    for name in ["sender.c", "worker.c"] {
+        std::fs::copy(tree().join("examples/c").join(name), folder.join(name)).expect("copies the example");
+    }
+    std::fs::write(folder.join("CMakeLists.txt"), CMAKE_PROJECT.replace("@VERSION@", version)).expect("writes");
+    let prefix = format!("-DCMAKE_PREFIX_PATH={}", installed.prefix.display());
+    let mut command = Command::new(cmake());
+    command.args(["-S", ".", "-B", version, &prefix]).current_dir(&folder);
+    command.output().expect("cmake starts; `make setup` installs it")
+}
+
+#[test]
+fn the_examples_build_with_cmake_alone_and_book_each_order_once() {
+    let installed = Installed::new();
+    let version = env!("CARGO_PKG_VERSION");
+    let done = configured(&installed, version);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let built = installed.built.root().join("throwaway").join(version);
+    run(&[&cmake(), "--build", "."], &built);
+    for kind in ["shared", "static"] {
+        let example = |name: &str| built.join(format!("{name}-{kind}")).display().to_string();
+        let linked = run(&["readelf", "-d", &example("worker")], &built);
+        assert_eq!(linked.contains("[libonceward.so.0]"), kind == "shared", "{linked}");
+        let folder = installed.built.folder(&format!("cmake-{kind}"));
+        run(&[&example("sender"), "app.db", "order-1", "1999"], &folder);
+        assert_eq!(run(&[&example("worker"), "app.db"], &folder), "order order-1: 1999 cents\n");
+    }
+    let newer = configured(&installed, "99.0");
+    assert!(!newer.status.success(), "a version that is not installed is refused");
+    assert!(String::from_utf8_lossy(&newer.stderr).contains(version), "{newer:?}");
+}
+
+#[test]
+fn another_language_calls_the_library_as_the_page_shows() {
+    let installed = Installed::new();
+    let program = tree().join("examples/ffi/orders.py");
+    let page = std::fs::read_to_string(tree().join("docs/other-languages.md")).expect("reads the page");
+    assert!(
+        page.contains(&std::fs::read_to_string(&program).expect("reads the program")),
+        "the page shows the program"
+    );
+    let library = installed.prefix.join("lib/libonceward.so.0").display().to_string();
+    let command = ["python3", &program.display().to_string(), &library, "shop.db"];
+    let folder = installed.built.folder("ffi");
+    let printed = run(&command, &folder);
+    let sent = ["order-1: sent", "order-2: sent", "order-1: had been sent before"];
+    let taken = ["order-1: 1999 cents", "order-2: 5 cents"];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), [&sent[..], &taken[..]].concat());
+    let again = run(&command, &folder);
+    assert_eq!(again.lines().filter(|line| line.ends_with("had been sent before")).count(), 3, "{again}");
+    assert!(!again.contains("cents"), "nothing is taken twice: {again}");
+}
+
 #[test]
 fn another_sqlite_in_the_same_program_is_not_in_the_way() {
     let installed = Installed::new();

@@ -3,9 +3,10 @@
 
 mod common;
 
-use common::{Built, run};
+use common::{Built, run, tree};
 
-const PROGRAMS: [&str; 6] = ["queues", "managing", "transactions", "once", "hostile", "forked"];
+const PROGRAMS: [&str; 8] =
+    ["queues", "managing", "transactions", "once", "consumer", "readiness", "hostile", "forked"];
 /// A child has the memory of the threads that it has not, so this one is not asked for leaks.
 const FORKS: &str = "forked";
 
@@ -48,6 +49,18 @@ fn the_programs_are_clean_under_the_address_sanitizer() {
         let program = built.compile(&compiler, name, &built.shared());
         run(&[program.to_str().expect("a path")], built.folder(name).as_path());
     }
+}
+
+#[test]
+fn the_event_loop_of_the_page_handles_everything_and_ends_with_the_store() {
+    let built = Built::new();
+    let page = std::fs::read_to_string(tree().join("docs/c.md")).expect("reads the page");
+    let part = page.split_once("\n## Event loops\n").expect("the page has the part").1;
+    let code = part.split_once("```c\n").and_then(|(_, rest)| rest.split_once("```")).expect("the part has code").0;
+    std::fs::write(built.root().join("event_loop.inc"), code).expect("writes the code");
+    let compiler = ["gcc", "-std=c99", "-iquote", built.root().to_str().expect("a path")];
+    let program = built.compile(&compiler, "event_loop", &built.shared());
+    run(&[program.to_str().expect("a path")], &built.folder("event_loop"));
 }
 
 #[test]

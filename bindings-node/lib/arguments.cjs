@@ -147,6 +147,19 @@ function message(value) {
   return outgoing(body, rest);
 }
 
+/** The bodies of messages that are nothing but bytes, one after the other, and where each ends; null when one is more. */
+function bodies(messages) {
+  const ends = new Float64Array(messages.length);
+  let end = 0;
+  for (let index = 0; index < messages.length; index++) {
+    if (!types.isUint8Array(messages[index])) return null;
+    end += messages[index].length;
+    ends[index] = end;
+  }
+  // Large ones are not worth a copy.
+  return end > 256 * messages.length + 65536 ? null : { all: Buffer.concat(messages, end), ends };
+}
+
 function ids(value) {
   return value === undefined ? undefined : list('ids', value).map((id) => whole('id', id));
 }
@@ -157,6 +170,6 @@ function page(name, given) {
 }
 
 module.exports = {
-  bytes, callable, checked, finite, flag, headersFrom, ids, list, message, milliseconds, onlyBytes, options, orWord, outgoing, page,
+  bodies, bytes, callable, checked, finite, flag, headersFrom, ids, list, message, milliseconds, onlyBytes, options, orWord, outgoing, page,
   shown, signal, text, typeOf, whole, wrongType,
 };

@@ -93,9 +93,32 @@ function nackOptions(options) {
   return check.checked('nack', options, { delayMs: check.milliseconds, error: check.text });
 }
 
+/** Numbers of each delivery that the native part hands over. */
+const NUMBERS = 6;
+
 /** The deliveries of a batch of the native part. */
 function deliveriesOf(receiver, store, batch) {
-  return batch.items().map((data, index) => new Delivery(receiver, store, batch, index, data));
+  const { numbers, bodies, large, further } = batch.items();
+  const deliveries = [];
+  let at = 0;
+  for (let index = 0; index * NUMBERS < numbers.length; index++) {
+    const first = index * NUMBERS;
+    const size = numbers[first + 5];
+    // Copied: a body that is kept keeps no others.
+    const body = large === undefined ? Buffer.from(bodies.subarray(at, at + size)) : large[index];
+    at += size;
+    const data = {
+      id: numbers[first],
+      token: numbers[first + 1],
+      attempt: numbers[first + 2],
+      priority: numbers[first + 3],
+      sentAt: numbers[first + 4],
+      body,
+    };
+    const more = further?.[index];
+    deliveries.push(new Delivery(receiver, store, batch, index, more === undefined ? data : { ...data, ...more }));
+  }
+  return deliveries;
 }
 
 module.exports = { Delivery, deliveriesOf, nackOptions };

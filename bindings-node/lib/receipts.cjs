@@ -4,20 +4,23 @@
 const check = require('./arguments.cjs');
 const { parts } = require('./handles.cjs');
 
-/** The receipts of deliveries or receipts, and those that are deliveries. */
+/** The receipts of deliveries or receipts, each an id and a token, in one array for the native part, and those that are deliveries. */
 function receiptsOf(given) {
   const objects = [];
-  const receipts = check.list('deliveries', given).map((value) => {
+  const values = check.list('deliveries', given);
+  const receipts = new Float64Array(2 * values.length);
+  values.forEach((value, index) => {
     if (value === null || typeof value !== 'object') {
       throw check.wrongType('a delivery', 'a Delivery or a receipt', value);
     }
-    const receipt = value.receipt;
+    const { receipt } = value;
     if (receipt !== undefined) {
       parts(value);
       objects.push(value);
-      return receipt;
     }
-    return { id: check.whole('receipt id', value.id), token: check.whole('receipt token', value.token) };
+    const { id, token } = receipt ?? value;
+    receipts[2 * index] = check.whole('receipt id', id);
+    receipts[2 * index + 1] = check.whole('receipt token', token);
   });
   return { receipts, objects };
 }

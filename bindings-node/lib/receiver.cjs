@@ -104,7 +104,11 @@ class Queue extends Receiver {
   }
 
   async sendMany(messages) {
-    return settled(parts(this).source.sendMany(check.list('messages', messages).map(check.message)));
+    const { source } = parts(this);
+    const list = check.list('messages', messages);
+    const bodies = check.bodies(list);
+    const sent = bodies === null ? source.sendMany(list.map(check.message)) : source.sendBodies(bodies.all, bodies.ends);
+    return Array.from(await settled(sent), (id) => ({ id: Math.abs(id), duplicate: id < 0 }));
   }
 
   async settings() {
@@ -171,9 +175,9 @@ async function take(receiver, max, options) {
 async function settle(receiver, verb, deliveries, ms, text) {
   const { receipts, objects } = receiptsOf(deliveries);
   const lost = await settled(parts(receiver).source.settle(verb, receipts, ms, text));
-  const keys = new Set(lost.map(({ id, token }) => `${id} ${token}`));
+  const keys = lost.length === 0 ? null : new Set(lost.map(({ id, token }) => `${id} ${token}`));
   for (const delivery of objects) {
-    if (!keys.has(`${delivery.id} ${delivery.token}`)) parts(delivery).settled = true;
+    if (!keys?.has(`${delivery.id} ${delivery.token}`)) parts(delivery).settled = true;
   }
   return lost;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use napi::bindgen_prelude::{Buffer, Uint8Array};
+use napi::bindgen_prelude::{Buffer, Float64Array, Uint8Array};
 use napi_derive::napi;
 use onceward::{HeaderValue, Headers, Message, MessageId, Receipt, Token};
 
@@ -121,11 +121,17 @@ pub(crate) fn ids(ids: &[f64]) -> Outcome<Vec<MessageId>> {
     ids.iter().map(|id| Ok(MessageId::new(*id as u64)?)).collect()
 }
 
-pub(crate) fn receipts(receipts: &[ReceiptData]) -> Outcome<Vec<Receipt>> {
-    let receipt = |given: &ReceiptData| {
-        Ok(Receipt { message: MessageId::new(given.id as u64)?, token: Token::new(given.token as u64) })
-    };
-    receipts.iter().map(receipt).collect()
+/// Receipts, each an id and a token.
+pub(crate) fn receipts(numbers: &[f64]) -> Outcome<Vec<Receipt>> {
+    let receipt =
+        |pair: &[f64]| Ok(Receipt { message: MessageId::new(pair[0] as u64)?, token: Token::new(pair[1] as u64) });
+    numbers.chunks_exact(2).map(receipt).collect()
+}
+
+/// What sends brought: the ids, those of duplicates negative.
+pub(crate) fn sent_numbers(sent: &[onceward::Sent]) -> Float64Array {
+    let signed = |sent: &onceward::Sent| if sent.duplicate { -number(sent.id.get()) } else { number(sent.id.get()) };
+    Float64Array::new(sent.iter().map(signed).collect())
 }
 
 pub(crate) fn receipt_data(receipts: Vec<Receipt>) -> Vec<ReceiptData> {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, Float64Array, ToNapiValue};
 use napi_derive::napi;
 use onceward::Delivery;
 
@@ -13,30 +13,65 @@ use crate::source::Verb;
 use crate::transaction::Transaction;
 use crate::work::{Failure, Outcome, Promise, Released, blocking};
 
+/// What small bodies of a batch may have together to cross in one piece.
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
+
+/// What is in a batch, in few objects: each that crosses to JavaScript takes its time.
 #[napi(object)]
-pub struct DeliveryData {
-    pub id: f64,
-    pub token: f64,
-    pub attempt: u32,
-    pub body: Buffer,
+pub struct BatchData {
+    /// Of each delivery: id, token, attempt, priority, when it was sent, and the length of its body.
+    pub numbers: Float64Array,
+    /// The bodies, one after the other; or each by itself in `large`.
+    pub bodies: Buffer,
+    pub large: Option<Vec<Buffer>>,
+    /// Of each delivery, when any has more than a body.
+    pub further: Option<Vec<FurtherData>>,
+}
+
+#[napi(object)]
+pub struct FurtherData {
     pub headers: Option<Vec<Header>>,
     pub key: Option<String>,
     pub ordering_key: Option<String>,
-    pub priority: u32,
-    pub sent_at: f64,
 }
 
-fn data(delivery: &mut Delivery) -> DeliveryData {
-    DeliveryData {
-        id: number(delivery.id().get()),
-        token: number(delivery.token().get()),
-        attempt: delivery.attempt(),
-        body: delivery.take_body().into(),
-        headers: headers(delivery.headers()),
-        key: delivery.key().map(str::to_owned),
-        ordering_key: delivery.ordering_key().map(str::to_owned),
-        priority: delivery.priority().into(),
-        sent_at: delivery.sent_at().get() as f64,
+/// A batch as it came, until it crosses.
+#[derive(Default)]
+struct Contents {
+    numbers: Vec<f64>,
+    bodies: Vec<Vec<u8>>,
+    further: Vec<FurtherData>,
+}
+
+impl Contents {
+    fn add(&mut self, delivery: &mut Delivery) {
+        let body = delivery.take_body();
+        self.numbers.extend([
+            number(delivery.id().get()),
+            number(delivery.token().get()),
+            delivery.attempt().into(),
+            delivery.priority().into(),
+            delivery.sent_at().get() as f64,
+            body.len() as f64,
+        ]);
+        self.bodies.push(body);
+        self.further.push(FurtherData {
+            headers: headers(delivery.headers()),
+            key: delivery.key().map(str::to_owned),
+            ordering_key: delivery.ordering_key().map(str::to_owned),
+        });
+    }
+
+    fn cross(self) -> BatchData {
+        let more = |one: &FurtherData| one.headers.is_some() || one.key.is_some() || one.ordering_key.is_some();
+        let further = self.further.iter().any(more).then_some(self.further);
+        let together = self.bodies.iter().map(Vec::len).sum::<usize>() <= TOGETHER_BYTES_MAX;
+        let (bodies, large) = if together {
+            (self.bodies.concat(), None)
+        } else {
+            (Vec::new(), Some(self.bodies.into_iter().map(Buffer::from).collect()))
+        };
+        BatchData { numbers: Float64Array::new(self.numbers), bodies: bodies.into(), large, further }
     }
 }
 
@@ -44,13 +79,17 @@ fn data(delivery: &mut Delivery) -> DeliveryData {
 #[napi]
 pub struct Batch {
     deliveries: Released<Vec<Arc<RwLock<Delivery>>>>,
-    items: Mutex<Vec<DeliveryData>>,
+    items: Mutex<Contents>,
 }
 
 impl Batch {
     pub(crate) fn new(mut deliveries: Vec<Delivery>) -> Self {
-        let items = Mutex::new(deliveries.iter_mut().map(data).collect());
-        Batch { deliveries: Released::new(deliveries.into_iter().map(RwLock::new).map(Arc::new).collect()), items }
+        let mut contents = Contents::default();
+        for delivery in &mut deliveries {
+            contents.add(delivery);
+        }
+        let deliveries = deliveries.into_iter().map(RwLock::new).map(Arc::new).collect();
+        Batch { deliveries: Released::new(deliveries), items: Mutex::new(contents) }
     }
 
     fn on<'e, T: ToNapiValue + Send + 'static>(
@@ -72,8 +111,8 @@ impl Batch {
 impl Batch {
     /// What is in it. The second time, nothing.
     #[napi]
-    pub fn items(&self) -> Vec<DeliveryData> {
-        std::mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn items(&self) -> BatchData {
+        std::mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner)).cross()
     }
 
     /// Whether it was settled. The event loop does not wait for an extension that runs: only an open one can be extended.

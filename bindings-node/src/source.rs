@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, ToNapiValue};
+use napi::bindgen_prelude::{Buffer, Float64Array, ToNapiValue};
 use napi_derive::napi;
 use onceward::{ConsumeOptions, MessageId, Nack, Queue, ReceiveOptions, Start, Subscription, Window};
 
 use crate::consumer::Consumer;
 use crate::convert::{
     Header, Outgoing, ReceiptData, Sent, duration, headers, ids, milliseconds, number, receipt_data, receipts,
+    sent_numbers,
 };
 use crate::delivery::Batch;
 use crate::store::{BackoffData, QueueSettingsData};
@@ -134,6 +135,12 @@ impl Source {
         self.place.clone()
     }
 
+    /// Answers the ids; those of duplicates are negative.
+    fn send_all<'e>(&self, env: &'e Env, messages: Vec<onceward::Message>) -> Promise<'e, Float64Array> {
+        let place = self.place();
+        future(env, async move { Ok(sent_numbers(&place.queue.send_many_async(messages).await?)) })
+    }
+
     fn on_queue<'e, T: ToNapiValue + Send + 'static>(
         &self,
         env: &'e Env,
@@ -172,13 +179,19 @@ impl Source {
     }
 
     #[napi]
-    pub fn send_many<'e>(&self, env: &'e Env, messages: Vec<Outgoing>) -> Promise<'e, Vec<Sent>> {
-        let place = self.place();
-        let messages: Vec<onceward::Message> = messages.into_iter().map(onceward::Message::from).collect();
-        future(env, async move {
-            let sent = place.queue.send_many_async(messages).await?;
-            Ok(sent.into_iter().map(Sent::from).collect())
-        })
+    pub fn send_many<'e>(&self, env: &'e Env, messages: Vec<Outgoing>) -> Promise<'e, Float64Array> {
+        self.send_all(env, messages.into_iter().map(onceward::Message::from).collect())
+    }
+
+    /// Messages that are nothing but bodies, which stand one after the other; `ends` says where each ends.
+    #[napi]
+    pub fn send_bodies<'e>(&self, env: &'e Env, bodies: Buffer, ends: Float64Array) -> Promise<'e, Float64Array> {
+        let mut start = 0;
+        let body = |end: &f64| {
+            let end = (*end as usize).clamp(start, bodies.len());
+            onceward::Message::new(bodies[std::mem::replace(&mut start, end)..end].to_vec())
+        };
+        self.send_all(env, ends.iter().map(body).collect())
     }
 
     #[napi]
@@ -217,13 +230,13 @@ impl Source {
         &self,
         env: &'e Env,
         verb: String,
-        given: Vec<ReceiptData>,
+        given: Float64Array,
         ms: Option<f64>,
         text: Option<String>,
     ) -> Promise<'e, Vec<ReceiptData>> {
-        let place = self.place();
+        let (place, receipts) = (self.place(), receipts(&given));
         future(env, async move {
-            let receipts = receipts(&given)?;
+            let receipts = receipts?;
             let verb = Verb::parse(&verb, ms, text)?;
             let (receipts, verb) = (&receipts, &verb);
             let settle = |subscription: Subscription| async move {

@@ -1,11 +1,11 @@
 //! Effects, sends and acknowledgements in one commit, on a thread of the transaction's own.
 
 use napi::Env;
-use napi::bindgen_prelude::{BigInt, Buffer, Either, Either5, Null, ToNapiValue, Uint8Array};
+use napi::bindgen_prelude::{BigInt, Buffer, Either, Either5, Float64Array, Null, ToNapiValue, Uint8Array};
 use napi_derive::napi;
 use onceward::Value;
 
-use crate::convert::{Outgoing, ReceiptData, Sent, number, receipts};
+use crate::convert::{Outgoing, Sent, number, receipts};
 use crate::source::Source;
 use crate::work::{Failure, Lane, Outcome, Promise, Released, future};
 
@@ -80,9 +80,9 @@ impl Transaction {
     }
 
     #[napi]
-    pub fn ack<'e>(&self, env: &'e Env, source: &Source, given: Vec<ReceiptData>) -> Promise<'e, ()> {
-        let place = source.place();
-        self.call(env, move |inner| Ok(inner.ack(&place.subscription()?, &receipts(&given)?)?))
+    pub fn ack<'e>(&self, env: &'e Env, source: &Source, given: Float64Array) -> Promise<'e, ()> {
+        let (place, receipts) = (source.place(), receipts(&given));
+        self.call(env, move |inner| Ok(inner.ack(&place.subscription()?, &receipts?)?))
     }
 
     #[napi]

@@ -271,6 +271,7 @@ impl Consumer {
     /// # Errors
     /// As [`Subscription::receive_many`], and `LeaseLost` for a noted acknowledgement that came too late.
     pub fn receive(&mut self, wait: Duration) -> Result<Option<Delivery>> {
+        crate::subscription::check_wait(wait)?;
         loop {
             if let Some(receipt) = self.outstanding.lock().lost.pop_front() {
                 return Err(lease_lost(receipt));

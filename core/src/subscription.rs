@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::limits::{LIST_MAX, RECEIVE_MESSAGES_MAX, SETTLE_RECEIPTS_MAX, WAIT_MAX};
 use crate::message::{Headers, decode_headers};
 use crate::queue::{Queue, check_lease};
+use crate::readiness::Readiness;
 use crate::types::{MessageId, Millis, Receipt};
 
 /// How to receive.
@@ -235,6 +236,14 @@ impl Subscription {
     /// `Invalid` for an option out of range.
     pub fn consume(&self, options: ConsumeOptions) -> Result<Consumer> {
         Consumer::new(self.clone(), options)
+    }
+
+    /// A descriptor that an event loop can wait on for messages of this subscription, instead of a thread in `receive`.
+    ///
+    /// # Errors
+    /// `Storage` when the process can open no more files or start no more threads, or when the file cannot be read.
+    pub fn readiness(&self) -> Result<Readiness> {
+        Readiness::new(self.clone())
     }
 
     /// Acknowledges deliveries, in one commit. Returns the receipts whose lease was lost: all others are done. The same

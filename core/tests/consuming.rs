@@ -290,3 +290,11 @@ fn a_panic_in_a_handler_gives_its_message_back_as_failed() {
     send_all(&queue, &["x"]);
     take_one(&queue).ack().expect("acks");
 }
+
+#[test]
+fn a_wait_that_is_too_long_is_refused() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let mut consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
+    fails(consumer.receive(Duration::MAX), ErrorKind::Invalid, &["wait is", "86400s"]);
+}

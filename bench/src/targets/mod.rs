@@ -3,6 +3,7 @@
 pub(crate) mod backlog;
 pub(crate) mod batches;
 pub(crate) mod extra;
+pub(crate) mod languages;
 pub(crate) mod ledger;
 pub(crate) mod memory;
 pub(crate) mod processes;
@@ -36,6 +37,8 @@ pub(crate) const ALL: &[Target] = &[
     target("processes", "four processes on one file, two sending and two receiving", processes::processes),
     target("wake-up", "from a send in one process to the body in another that sleeps", wake_up::wake_up),
     target("memory", "resident memory while 1,000,000 messages are drained", memory::memory),
+    target("c", "calls from C beside the same calls from Rust", languages::c_calls),
+    target("languages", "Python and Node in batches of 100 beside Rust", languages::batches),
     target("extra", "at-most-once sends, transactions, an idle receiver (information)", extra::extra),
 ];
 

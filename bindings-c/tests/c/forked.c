@@ -1,11 +1,21 @@
 /* After a fork: the child's copies are refused, and can be freed; a store of its own works. */
 #include "check.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void a_forked_child_is_refused(onceward_store *store, onceward_queue *queue)
+static int readable(const onceward_readiness *readiness, int wait_ms)
+{
+    struct pollfd waits;
+    memset(&waits, 0, sizeof waits);
+    OK(onceward_readiness_descriptor(readiness, &waits.fd));
+    waits.events = POLLIN;
+    return poll(&waits, 1, wait_ms);
+}
+
+static void a_forked_child_is_refused(onceward_store *store, onceward_queue *queue, onceward_readiness *readiness)
 {
     pid_t child = fork();
     CHECK(child >= 0);
@@ -15,6 +25,10 @@ static void a_forked_child_is_refused(onceward_store *store, onceward_queue *que
         if (onceward_queue_send(queue, &message, NULL) != ONCEWARD_CLOSED) {
             _exit(2);
         }
+        if (onceward_readiness_clear(readiness) != ONCEWARD_CLOSED) {
+            _exit(5);
+        }
+        onceward_readiness_free(readiness);
         onceward_queue_free(queue);
         onceward_store_free(store);
         if (onceward_store_open("forked.db", NULL, &own) != ONCEWARD_OK) {
@@ -51,17 +65,27 @@ int main(void)
     onceward_store *store = NULL;
     onceward_queue *queue = NULL;
     onceward_subscription *subscription = NULL;
+    onceward_readiness *readiness = NULL;
     pthread_t thread;
     OK(onceward_store_open("forked.db", NULL, &store));
     OK(onceward_queue_open(store, "jobs", ONCEWARD_AT_LEAST_ONCE, NULL, &queue));
+    OK(onceward_subscription_open(queue, NULL, &subscription));
+    OK(onceward_readiness_open(subscription, &readiness));
     CHECK(pthread_create(&thread, NULL, keeps_busy, queue) == 0);
     for (int i = 0; i < 20; i++) {
-        a_forked_child_is_refused(store, queue);
+        /* What the child did with its copy is not in the way: what it sent wakes the parent. */
+        CHECK(readable(readiness, 0) == 0);
+        a_forked_child_is_refused(store, queue, readiness);
+        CHECK(readable(readiness, 60000) == 1);
+        onceward_delivery *delivery = take(subscription);
+        OK(onceward_delivery_ack(delivery));
+        onceward_delivery_free(delivery);
+        OK(onceward_readiness_clear(readiness));
     }
     busy = 0;
     CHECK(pthread_join(thread, NULL) == 0);
-    OK(onceward_subscription_open(queue, NULL, &subscription));
-    CHECK(counts(subscription).ready == 20);
+    CHECK(counts(subscription).ready == 0);
+    onceward_readiness_free(readiness);
     onceward_subscription_free(subscription);
     onceward_queue_free(queue);
     onceward_store_free(store);

@@ -62,6 +62,19 @@ static void null_is_an_error_everywhere(void)
     STATUS(ONCEWARD_INVALID, onceward_delivery_extend(NULL, 1));
     STATUS(ONCEWARD_INVALID, onceward_delivery_idempotency_key(NULL, "x", key, sizeof key));
     STATUS(ONCEWARD_INVALID, onceward_delivery_subscription(NULL, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_readiness_open(NULL, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_readiness_descriptor(NULL, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_readiness_clear(NULL));
+    STATUS(ONCEWARD_INVALID, onceward_subscription_consume(NULL, NULL, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_consumer_receive(NULL, 0, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_consumer_flush(NULL));
+    STATUS(ONCEWARD_INVALID, onceward_consumer_stop(NULL));
+    STATUS(ONCEWARD_INVALID, onceward_consumer_close(NULL));
+    STATUS(ONCEWARD_INVALID, onceward_delivery_once_begin(NULL, NULL, NULL, NULL, NULL, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_ledger_once_begin(NULL, NULL, NULL, NULL, NULL, NULL));
+    STATUS(ONCEWARD_INVALID, onceward_effect_ended(NULL, 0, NULL, 0));
+    STATUS(ONCEWARD_INVALID, onceward_effect_not_called(NULL));
+    STATUS(ONCEWARD_INVALID, onceward_effect_probed(NULL, 0, NULL, 0, NULL, NULL));
     STATUS(ONCEWARD_INVALID, onceward_delivery_transaction(NULL, NULL));
     STATUS(ONCEWARD_INVALID, onceward_delivery_once(NULL, NULL, NULL, unreachable, NULL, NULL, NULL));
     STATUS(ONCEWARD_INVALID, onceward_transaction_execute(NULL, NULL, NULL, 0, NULL));
@@ -102,6 +115,9 @@ static void null_is_an_error_everywhere(void)
     onceward_dead_letters_free(NULL);
     onceward_doubts_free(NULL);
     onceward_resolutions_free(NULL);
+    onceward_readiness_free(NULL);
+    onceward_consumer_free(NULL);
+    onceward_effect_free(NULL);
 }
 
 static void freed_and_foreign_handles_are_told_apart(onceward_store *store, onceward_queue *queue)

@@ -68,14 +68,14 @@ impl Shared {
 }
 
 /// A receiver's place among the sleepers, left on drop.
-pub(crate) struct Sleeper<'a> {
-    house: &'a House,
+pub(crate) struct Sleeper {
+    shared: Arc<Shared>,
     word: usize,
 }
 
-impl Drop for Sleeper<'_> {
+impl Drop for Sleeper {
     fn drop(&mut self) {
-        let mut state = self.house.shared.lock();
+        let mut state = self.shared.lock();
         if let Some(count) = state.sleepers.get_mut(&self.word) {
             *count -= 1;
             if *count == 0 {
@@ -91,7 +91,7 @@ impl House {
     }
 
     /// Counts a receiver that is about to sleep on a word.
-    pub(crate) fn sleeper(&self, word: usize) -> Sleeper<'_> {
+    pub(crate) fn sleeper(&self, word: usize) -> Sleeper {
         let mut state = self.shared.lock();
         let first = state.sleepers.is_empty();
         *state.sleepers.entry(word).or_default() += 1;
@@ -99,7 +99,7 @@ impl House {
         if first {
             self.shared.poke();
         }
-        Sleeper { house: self, word }
+        Sleeper { shared: Arc::clone(&self.shared), word }
     }
 
     /// Keeps something going for as long as it lives.

@@ -32,6 +32,7 @@ mod sweep;
 mod sync;
 mod unfinished;
 pub(crate) mod user_transaction;
+pub(crate) mod watcher;
 mod writer;
 
 use std::path::Path;
@@ -97,6 +98,7 @@ pub(crate) struct Engine {
     pub(crate) patience: Patience,
     pub(crate) house: housekeeping::House,
     pub(crate) recorder: Recorder,
+    pub(crate) watcher: watcher::Watcher,
     #[cfg(feature = "tokio")]
     pub(crate) background: background::Background,
 }
@@ -148,6 +150,7 @@ impl Engine {
             patience,
             house: housekeeping::House::new(),
             recorder: Recorder::new(held),
+            watcher: watcher::Watcher::default(),
             #[cfg(feature = "tokio")]
             background: background::Background::default(),
             files,
@@ -435,6 +438,7 @@ impl Engine {
         self.house.stop();
         // Whoever sleeps for a message looks again, and finds the store closed.
         self.house.wake_sleepers(self.side());
+        self.watcher.stop(self.side());
         #[cfg(feature = "tokio")]
         self.background.stop(self.side());
         drop(self.reader.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -494,6 +498,7 @@ impl Drop for Engine {
             std::mem::forget(self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             std::mem::forget(self.reader.get_mut().unwrap_or_else(PoisonError::into_inner).take());
             self.house.forget();
+            self.watcher.forget();
             #[cfg(feature = "tokio")]
             self.background.forget();
             return;

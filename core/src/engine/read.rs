@@ -143,6 +143,38 @@ pub(crate) fn places(conn: &Connection, subscription: SubscriptionId) -> rusqlit
     })
 }
 
+/// When a receive may find something: `now` if it may at once, `None` if nothing that is there falls due by itself. A
+/// subscription that is gone answers at once, so that whoever waits for it is told.
+pub(crate) fn next_due(
+    conn: &Connection,
+    subscription: SubscriptionId,
+    now: Millis,
+) -> rusqlite::Result<Option<Millis>> {
+    snapshot(conn, || {
+        let paused = conn
+            .prepare_cached(sql::SUBSCRIPTION_TERMS)?
+            .query_row([subscription.0], |row| row.get::<_, bool>(2))
+            .optional()?;
+        match paused {
+            None => return Ok(Some(now)),
+            Some(true) => return Ok(None),
+            Some(false) => {}
+        }
+        let mut next: Option<i64> = None;
+        for place in places(conn, subscription)? {
+            if place.cursor < place.next {
+                return Ok(Some(now));
+            }
+            for sql in [sql::PENDING_NEXT_WAITING, sql::PENDING_NEXT_LEASED] {
+                let due: Option<i64> =
+                    conn.prepare_cached(sql)?.query_row((subscription.0, place.lane, i64::MIN), |row| row.get(0))?;
+                next = next.into_iter().chain(due).min();
+            }
+        }
+        Ok(next.filter(|due| *due != PARKED).map(|due| Millis::new(due).max(now)))
+    })
+}
+
 /// Counts by arithmetic on sequences and intervals; `None` when there is no such subscription any more.
 pub(crate) fn counts(conn: &Connection, subscription: SubscriptionId, now: Millis) -> rusqlite::Result<Option<Counts>> {
     snapshot(conn, || {

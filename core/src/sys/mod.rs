@@ -6,6 +6,7 @@
 //! - `fork`: what a forked child may not inherit, and the number that tells a child from its parent.
 //! - `side`: the side file `<db>-onceward`: shared words, one lock per open store; `turns` is its fair write lock.
 //! - `boot`: the time since the machine was started, and which start that was.
+//! - `event`: a flag that `poll` can wait for.
 //! - `futex`: sleeping on a word until another thread or process changes it.
 //! - `space`: free space, and file systems on which WAL cannot work.
 //! - `version`: whether a database has changed.
@@ -18,6 +19,7 @@
 //! - Words in shared memory only make things prompt; who holds what is decided by kernel locks alone.
 
 pub(crate) mod boot;
+pub(crate) mod event;
 pub(crate) mod files;
 pub(crate) mod fork;
 pub(crate) mod futex;
