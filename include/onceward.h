@@ -281,6 +281,14 @@ typedef struct onceward_batch onceward_batch;
 typedef struct onceward_bytes onceward_bytes;
 
 /*
+ Hands out messages one by one: receives in batches and, while it is open, extends the leases of everything that it has received
+ and not finished, for at most 12 h. An acknowledgement of one of its deliveries is noted, and committed together with others: with
+ the next receive, by onceward_consumer_flush, or after 100 ms, whichever comes first. Its calls wait for one another, but for
+ onceward_consumer_stop.
+ */
+typedef struct onceward_consumer onceward_consumer;
+
+/*
  A list of dead letters.
  */
 typedef struct onceward_dead_letters onceward_dead_letters;
@@ -353,6 +361,24 @@ typedef struct onceward_subscription onceward_subscription;
  onceward_transaction_commit and onceward_transaction_rollback it is over, whatever they return; it still has to be freed.
  */
 typedef struct onceward_transaction onceward_transaction;
+
+/*
+ How to consume. Set everything to zero, then size to sizeof(onceward_consumer_options), then what you need.
+ */
+typedef struct {
+    /*
+     sizeof(onceward_consumer_options).
+     */
+    size_t size;
+    /*
+     How many messages are received at a time, 1 to 10,000; 0 for 100.
+     */
+    size_t batch;
+    /*
+     A lease other than the queue's, in milliseconds, 1 to 43,200,000; 0 for the queue's.
+     */
+    int64_t lease_ms;
+} onceward_consumer_options;
 
 /*
  A header of a message, given or seen. It comes back as what it went. Names and values together take 64 KiB at most.
@@ -911,6 +937,50 @@ typedef struct {
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
+
+/*
+ Begins to consume a subscription. `options` may be NULL. `*consumer` is yours: close it with onceward_consumer_close, free it with
+ onceward_consumer_free.
+
+ ONCEWARD_INVALID for an option out of range.
+ */
+int32_t onceward_subscription_consume(const onceward_subscription *subscription,
+                                      const onceward_consumer_options *options,
+                                      onceward_consumer **consumer);
+
+/*
+ The next message, waiting up to `wait_ms` milliseconds for it (at most 24 h). Settle it, then free `*delivery` with
+ onceward_delivery_free; it may outlive the consumer.
+
+ ONCEWARD_EMPTY, which is no error, when nothing came, or after onceward_consumer_stop: `*delivery` is NULL then.
+ ONCEWARD_LEASE_LOST for a noted acknowledgement that came too late; ask again. ONCEWARD_INVALID when it was closed.
+ */
+int32_t onceward_consumer_receive(const onceward_consumer *consumer,
+                                  int64_t wait_ms,
+                                  onceward_delivery **delivery);
+
+/*
+ Commits the noted acknowledgements now. One that came too late comes out of the next onceward_consumer_receive.
+ */
+int32_t onceward_consumer_flush(const onceward_consumer *consumer);
+
+/*
+ Ends the consumer from any thread: a receive that waits returns, and each further one is ONCEWARD_EMPTY. Close it afterwards.
+ */
+int32_t onceward_consumer_stop(const onceward_consumer *consumer);
+
+/*
+ Ends: commits the noted acknowledgements, gives back unused what was not handed out, and as failed what was handed out and not
+ settled. Closing again does nothing. The handle still has to be freed.
+
+ ONCEWARD_LEASE_LOST for the first noted acknowledgement that came too late.
+ */
+int32_t onceward_consumer_close(const onceward_consumer *consumer);
+
+/*
+ Frees the handle; NULL is left alone. One that was not closed is closed, and nobody learns of an error.
+ */
+void onceward_consumer_free(onceward_consumer *consumer);
 
 /*
  The message, into `*view`, whose pointers live as long as the handle. `view_size` is sizeof(onceward_message_view).

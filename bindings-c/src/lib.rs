@@ -13,6 +13,7 @@
 #![allow(clippy::doc_markdown, reason = "the documentation is written for the header, which is no Markdown")]
 
 pub mod border;
+pub mod consumer;
 pub mod delivery;
 pub mod doubt;
 pub mod handles;

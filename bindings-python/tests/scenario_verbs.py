@@ -229,9 +229,9 @@ def receive(world: World, step: Step) -> str:
 def receive_many(world: World, step: Step) -> str:
     receiver, name, show = world.receiver(step), step.option("as"), step.option("show") or "body"
     batch = receiver.receive_many(int(step.option("max") or 1), **step.given(wait=duration, lease=duration))
-    each = "body" if show == "count" else show
-    found = [keep(world, name and f"{name}{index}", each, one) for index, one in enumerate(batch, start=1)]
-    return str(len(found)) if show == "count" else listed(found)
+    if show == "count":
+        return str(len(batch))
+    return listed(keep(world, name and f"{name}{index}", show, one) for index, one in enumerate(batch, start=1))
 
 
 def settling(step: Step) -> tuple[str, list[Any], dict[str, Any]]:
@@ -283,6 +283,17 @@ def receipt(world: World, step: Step) -> None:
 def consume(world: World, step: Step) -> None:
     receiver = world.receiver(step)
     world.consumers[step.needed("as")] = receiver.consume(**step.given(batch=int, wait=duration, lease=duration))
+
+
+@verb("drain")
+def drain(world: World, step: Step) -> str:
+    """Take and acknowledge everything, as a worker does."""
+    receiver, found = world.receiver(step), []
+    with receiver.consume(**step.given(batch=int, wait=duration, lease=duration)) as deliveries:
+        for delivery in deliveries:
+            found.append(shown(delivery.body))
+            delivery.ack()
+    return listed(found)
 
 
 @verb("next")

@@ -19,6 +19,7 @@ pub(crate) fn take(world: &mut World, verb: &str, step: &mut Step) -> Option<Out
         "receipt" => receipt(world, step),
         "consume" => consume(world, step),
         "next" => next(world, step),
+        "drain" => drain(world, step),
         "flush" | "stop_consumer" | "end" => consumer(world, verb, step),
         _ => return None,
     })
@@ -87,11 +88,7 @@ fn receive_many(world: &mut World, step: &mut Step) -> Outcome {
         Form::Other => world.runtime.block_on(async { on_await!(&receiver, receive_many_async(&options)) })?,
     };
     if show == "count" {
-        let count = received.len();
-        for (index, delivery) in received.into_iter().enumerate() {
-            keep(world, name.as_ref().map(|name| format!("{name}{}", index + 1)), "body", delivery)?;
-        }
-        return Ok(count.to_string());
+        return Ok(received.len().to_string());
     }
     let mut shown = Vec::new();
     for (index, delivery) in received.into_iter().enumerate() {
@@ -188,7 +185,7 @@ fn receipt(world: &mut World, step: &mut Step) -> Outcome {
     Ok("ok".to_owned())
 }
 
-fn consume(world: &mut World, step: &mut Step) -> Outcome {
+fn consumer_of(world: &mut World, step: &mut Step) -> Outcome<Consumer> {
     let receiver = world.receiver(step)?;
     let mut options = api!(ConsumeOptions::new());
     if let Some(batch) = step.number("batch")? {
@@ -202,6 +199,22 @@ fn consume(world: &mut World, step: &mut Step) -> Outcome {
     }
     let consumer = on!(&receiver, consume(options))?;
     let _: &Subscription = api!(Consumer::subscription(&consumer));
+    Ok(consumer)
+}
+
+/// The loop that a worker is: takes and acknowledges everything, and ends.
+fn drain(world: &mut World, step: &mut Step) -> Outcome {
+    let mut bodies = Vec::new();
+    for delivery in consumer_of(world, step)? {
+        let delivery = delivery?;
+        bodies.push(show::bytes(api!(Delivery::body(&delivery))));
+        api!(Delivery::ack(&delivery))?;
+    }
+    Ok(show::list(&bodies))
+}
+
+fn consume(world: &mut World, step: &mut Step) -> Outcome {
+    let consumer = consumer_of(world, step)?;
     let name = step.needed("as")?;
     world.consumers.insert(name, consumer);
     Ok("ok".to_owned())
