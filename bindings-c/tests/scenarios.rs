@@ -35,7 +35,9 @@ impl Runner {
 fn declared() -> BTreeSet<String> {
     let header = std::fs::read_to_string(tree().join("include/onceward.h")).expect("reads");
     let code = header.split("extern \"C\" {").nth(1).expect("there are functions");
-    let found = code.split('(').filter_map(|before| before.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
+    let found = code
+        .split('(')
+        .filter_map(|before| before.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
     let functions: BTreeSet<String> = found.filter(|name| name.starts_with("onceward_")).map(str::to_owned).collect();
     assert!(functions.len() > 100, "the functions are found: {functions:?}");
     functions

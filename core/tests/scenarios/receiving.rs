@@ -1,7 +1,8 @@
 //! Steps that receive, settle and consume.
 
 use onceward::{
-    ConsumeOptions, Consumer, Delivery, MessageId, Nack, Receipt, ReceiveOptions, StopHandle, Subscription, Token,
+    ConsumeOptions, Consumer, Delivery, MessageId, Millis, Nack, Receipt, ReceiveOptions, StopHandle, Subscription,
+    Token,
 };
 
 use crate::show;
@@ -13,7 +14,9 @@ pub(crate) fn take(world: &mut World, verb: &str, step: &mut Step) -> Option<Out
         "receive" => receive(world, step),
         "receive_many" => receive_many(world, step),
         "ack" | "nack" | "dead_letter" | "release" | "extend" => settle(world, verb, step),
-        "ack_many" | "nack_many" | "dead_letter_many" | "release_many" | "extend_many" => settle_many(world, verb, step),
+        "ack_many" | "nack_many" | "dead_letter_many" | "release_many" | "extend_many" => {
+            settle_many(world, verb, step)
+        }
         "settled" => delivery(world, step).map(|one| show::yes(api!(Delivery::is_settled(one)))),
         "newer" => newer(world, step),
         "receipt" => receipt(world, step),
@@ -35,7 +38,9 @@ fn keep(world: &mut World, name: Option<String>, show: &str, mut delivery: Deliv
     let shown = show::delivery(&world.names, show, &delivery)?;
     let (token, id) = (api!(Delivery::token(&delivery)), api!(Delivery::id(&delivery)));
     assert_eq!(api!(Delivery::receipt(&delivery)), Receipt { message: id, token });
-    assert!(api!(Delivery::sent_at(&delivery)) <= api!(Delivery::lease_expires_at(&delivery)));
+    let (sent, ends) = (api!(Delivery::sent_at(&delivery)), api!(Delivery::lease_expires_at(&delivery)));
+    assert_eq!(api!(Millis::plus(sent, api!(Millis::since(ends, sent)))), ends, "it was sent before its lease ends");
+    assert_eq!(api!(Millis::new(api!(Millis::get(sent)))), sent);
     let _: &Subscription = api!(Delivery::subscription(&delivery));
     let body = api!(Delivery::body(&delivery)).to_vec();
     assert_eq!(api!(Delivery::take_body(&mut delivery)), body);
@@ -252,4 +257,3 @@ fn consumer(world: &mut World, verb: &str, step: &mut Step) -> Outcome {
     }
     Ok("ok".to_owned())
 }
-

@@ -52,7 +52,10 @@ impl Scenario {
             let answer = world.answer(&line.step);
             if !fits(line.answer.as_deref(), &answer) {
                 let wanted = line.answer.as_deref().unwrap_or("no error");
-                return Err(format!("{}: {} ({form:?})\n  {}\n  wanted: {wanted}\n  found:  {answer}", line.at, self.title, line.step));
+                return Err(format!(
+                    "{}: {} ({form:?})\n  {}\n  wanted: {wanted}\n  found:  {answer}",
+                    line.at, self.title, line.step
+                ));
             }
         }
         Ok(())
@@ -79,7 +82,6 @@ pub(crate) fn all() -> Vec<Scenario> {
         .collect();
     files.sort();
     assert!(!files.is_empty(), "there are scenarios");
-    let only = std::env::var("SCENARIO").unwrap_or_default();
     let mut found: Vec<Scenario> = Vec::new();
     for path in files {
         let name = path.file_name().expect("a file").to_string_lossy().into_owned();
@@ -95,5 +97,5 @@ pub(crate) fn all() -> Vec<Scenario> {
             }
         }
     }
-    found.into_iter().filter(|scenario| scenario.title.contains(&only)).collect()
+    found
 }

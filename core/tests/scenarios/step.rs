@@ -93,7 +93,8 @@ impl Step {
     pub(crate) fn parse(line: &str) -> Self {
         let mut step = Step { verb: String::new(), words: VecDeque::new(), options: BTreeMap::new() };
         for (word, quoted) in words(line) {
-            let is_name = |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter));
+            let is_name =
+                |name: &str| name.chars().all(|letter| letter.is_ascii_alphanumeric() || "_.-".contains(letter));
             match word.split_once('=') {
                 Some((name, value)) if !quoted && is_name(name) => {
                     step.options.insert(name.to_owned(), value.to_owned());
@@ -153,7 +154,14 @@ impl Step {
     /// The options whose names begin so, without that.
     pub(crate) fn options(&mut self, begin: &str) -> Vec<(String, String)> {
         let names: Vec<String> = self.options.keys().filter(|name| name.starts_with(begin)).cloned().collect();
-        names.into_iter().map(|name| (name[begin.len()..].to_owned(), self.options.remove(&name).unwrap_or_default())).collect()
+        names
+            .into_iter()
+            .map(|name| (name[begin.len()..].to_owned(), self.options.remove(&name).unwrap_or_default()))
+            .collect()
+    }
+
+    pub(crate) fn has_options(&self) -> bool {
+        !self.options.is_empty()
     }
 
     pub(crate) fn finish(&self) -> Outcome<()> {

@@ -1,6 +1,8 @@
 //! Steps about the store, its queues and their subscriptions.
 
-use onceward::{Backoff, Queue, QueueOptions, QueueSettings, Semantics, Start, Store, StoreOptions, Subscription, Window};
+use onceward::{
+    Backoff, Queue, QueueOptions, QueueSettings, Semantics, Start, Store, StoreOptions, Subscription, Window,
+};
 
 use crate::show;
 use crate::step::{Outcome, Step, duration, mistake, text};
@@ -24,6 +26,7 @@ pub(crate) fn take(world: &mut World, verb: &str, step: &mut Step) -> Option<Out
 fn open(world: &mut World, step: &mut Step) -> Outcome {
     let name = step.option("as").unwrap_or_else(|| "store".to_owned());
     let path = world.path(&step.option("path").unwrap_or_else(|| "app.db".to_owned()));
+    let plain = !step.has_options();
     let mut options = api!(StoreOptions::new());
     if let Some(timeout) = step.duration("busy_timeout")? {
         options = api!(StoreOptions::busy_timeout(options, timeout));
@@ -43,10 +46,7 @@ fn open(world: &mut World, step: &mut Step) -> Outcome {
     if let Some(create) = step.yes("create")? {
         options = api!(StoreOptions::create(options, create));
     }
-    let store = match world.form {
-        _ if step.option("defaults").is_some() => api!(Store::open(&path))?,
-        _ => api!(StoreOptions::open(options, &path))?,
-    };
+    let store = if plain { api!(Store::open(&path))? } else { api!(StoreOptions::open(options, &path))? };
     assert_eq!(api!(Store::path(&store)), path);
     world.stores.insert(name, store);
     Ok("ok".to_owned())
@@ -67,14 +67,7 @@ fn options(step: &mut Step) -> Outcome<Option<QueueOptions>> {
         let attempts = if word == "unlimited" { None } else { Some(number(&word)?) };
         options = api!(QueueOptions::attempts_max(options, attempts));
     }
-    let backoff = Backoff::default();
-    let backoff = Backoff {
-        first: step.duration("backoff_first")?.unwrap_or(backoff.first),
-        factor: step.number("backoff_factor")?.unwrap_or(backoff.factor),
-        cap: step.duration("backoff_cap")?.unwrap_or(backoff.cap),
-        jitter: step.number("backoff_jitter")?.unwrap_or(backoff.jitter),
-    };
-    if backoff != Backoff::default() {
+    if let Some(backoff) = backoff(step)? {
         options = api!(QueueOptions::backoff(options, backoff));
     }
     if let Some(window) = window(step)? {
@@ -84,6 +77,22 @@ fn options(step: &mut Step) -> Outcome<Option<QueueOptions>> {
         options = api!(QueueOptions::subscriptions(options, several(&names)));
     }
     Ok((options != QueueOptions::new()).then_some(options))
+}
+
+fn backoff(step: &mut Step) -> Outcome<Option<Backoff>> {
+    let (first, factor) = (step.duration("backoff_first")?, step.number("backoff_factor")?);
+    let (cap, jitter) = (step.duration("backoff_cap")?, step.number("backoff_jitter")?);
+    let default = Backoff::default();
+    Ok(match (first, factor, cap, jitter) {
+        (None, None, None, None) => None,
+        (Some(first), Some(1.0), Some(cap), Some(0.0)) if first == cap => Some(api!(Backoff::constant(first))),
+        _ => Some(Backoff {
+            first: first.unwrap_or(default.first),
+            factor: factor.unwrap_or(default.factor),
+            cap: cap.unwrap_or(default.cap),
+            jitter: jitter.unwrap_or(default.jitter),
+        }),
+    })
 }
 
 fn number(word: &str) -> Outcome<u32> {

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use onceward::{Consumer, Delivery, Error, Ledger, MessageId, Queue, Receipt, Store, Subscription, Transaction};
+use onceward::{
+    Consumer, Delivery, Error, ErrorKind, Ledger, MessageId, Queue, Receipt, Store, Subscription, Transaction,
+};
 
 use crate::process::Helper;
 use crate::step::{Outcome, Step, Trouble, bytes, duration, mistake};
-use crate::{receiving, effects, managing, sending, show, storing};
+use crate::{effects, managing, receiving, sending, show, storing};
 
 /// A call has a second form in Rust: awaited, or begun and ended by hand. Every scenario is run with each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,10 +136,13 @@ impl World {
             }
             "kill" => {
                 let name = step.word()?;
-                self.processes.remove(&name).map_or_else(|| mistake("no such process"), |process| {
-                    process.kill();
-                    Ok("ok".to_owned())
-                })
+                self.processes.remove(&name).map_or_else(
+                    || mistake("no such process"),
+                    |process| {
+                        process.kill();
+                        Ok("ok".to_owned())
+                    },
+                )
             }
             verb @ ("stop" | "continue") => {
                 let signal = if verb == "stop" { "STOP" } else { "CONT" };
@@ -235,5 +240,7 @@ impl World {
 }
 
 fn refused(error: &Error) -> String {
-    format!("error {} {}", api!(Error::kind(error)).name(), api!(Error::message(error)))
+    let kind = api!(Error::kind(error));
+    assert_eq!(ErrorKind::ALL[api!(ErrorKind::code(kind)) as usize - 1], kind);
+    format!("error {} {}", api!(ErrorKind::name(kind)), api!(Error::message(error)))
 }

@@ -177,7 +177,8 @@ static void send(struct step *step)
     uint64_t id = 0;
     onceward_queue *queue = queue_of(word(step));
     onceward_message message = message_of(word(step), step);
-    sent(step, must(CALL(onceward_queue_send, queue, &message, &id)), id);
+    int32_t status = must(CALL(onceward_queue_send, queue, &message, &id));
+    sent(step, status, id);
 }
 
 static void tx_send(struct step *step)
@@ -186,7 +187,8 @@ static void tx_send(struct step *step)
     onceward_transaction *transaction = transaction_of(word(step));
     onceward_queue *queue = queue_of(word(step));
     onceward_message message = message_of(word(step), step);
-    sent(step, must(CALL(onceward_transaction_send, transaction, queue, &message, &id)), id);
+    int32_t status = must(CALL(onceward_transaction_send, transaction, queue, &message, &id));
+    sent(step, status, id);
 }
 
 static void send_many(struct step *step)
