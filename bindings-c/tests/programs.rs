@@ -5,7 +5,7 @@ mod common;
 
 use common::{Built, run};
 
-const PROGRAMS: [&str; 6] = ["queues", "managing", "transactions", "once", "hostile", "forked"];
+const PROGRAMS: [&str; 7] = ["queues", "consuming", "managing", "transactions", "once", "hostile", "forked"];
 /// A child has the memory of the threads that it has not, so this one is not asked for leaks.
 const FORKS: &str = "forked";
 

@@ -87,9 +87,7 @@ def once(world: World, step: Step) -> str:
     of, name = subject(world, step.word()), text(step.word())
     how, _, what = step.needed("call").partition(":")
     asked = step.option("probe")
-    options = step.given(
-        on_unknown=str, settle=duration, idempotent_for=duration, wait=duration, request=body
-    )
+    options = step.given(on_unknown=str, settle=duration, idempotent_for=duration, wait=duration, request=body)
 
     def call() -> bytes:
         world.calls += 1

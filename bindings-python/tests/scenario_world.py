@@ -1,4 +1,4 @@
-"""Running the scenarios of `tests/scenarios/` in Python: `python scenario_world.py FOLDER FORM` takes steps and answers."""
+"""Running the scenarios of `tests/scenarios/`: `python scenario_world.py FOLDER FORM` takes steps and answers."""
 
 import asyncio
 import signal
