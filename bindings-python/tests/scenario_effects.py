@@ -149,7 +149,7 @@ def field(world: World, one: Any, name: str) -> str:
         case "resolution":
             found = one.resolution
             return f"applied:{shown(found.result)}" if isinstance(found, Applied) else "not_applied"
-        case "queue" | "subscription" | "ledger" | "name" | "evidence" | "actor":
+        case "queue" | "subscription" | "ledger" | "name" | "key" | "evidence" | "actor":
             return shown(getattr(one, name))
     raise MistakeError(f"there is no field {name}")
 

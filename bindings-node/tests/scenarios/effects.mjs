@@ -126,7 +126,7 @@ const doubt = (world, word) => world.doubts.get(word) ?? Number(word);
 function field(world, one, name) {
   if (name === 'message') return one.message === null ? '-' : world.nameOf(one.message);
   if (name === 'resolution') return one.resolution === 'not-applied' ? 'not_applied' : `applied:${shown(one.resolution.applied)}`;
-  if (!['queue', 'subscription', 'ledger', 'name', 'evidence', 'actor'].includes(name)) throw new Mistake(`there is no field ${name}`);
+  if (!['queue', 'subscription', 'ledger', 'name', 'key', 'evidence', 'actor'].includes(name)) throw new Mistake(`there is no field ${name}`);
   return shown(one[name]);
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use onceward::ErrorKind;
 
 use crate::record;
-use crate::scenario::{all, folder};
+use crate::scenario::{Scenario, all, folder};
 
 /// Public functions that no scenario calls, the reason, and the file of the test that does.
 const NOT_CALLED: &[(&str, &str, &str)] = &[
@@ -109,11 +109,8 @@ pub(crate) fn every_public_function_was_called() {
 
 pub(crate) fn every_kind_of_error_is_expected() {
     let scenarios = all();
-    let found: BTreeSet<&str> = scenarios
-        .iter()
-        .flat_map(|scenario| scenario.errors())
-        .map(|error| error.split(' ').next().unwrap_or(error))
-        .collect();
+    let found: BTreeSet<&str> =
+        scenarios.iter().flat_map(Scenario::errors).map(|error| error.split(' ').next().unwrap_or(error)).collect();
     for kind in ErrorKind::ALL {
         let excepted = NOT_PROVOKED.iter().find(|(name, ..)| *name == kind);
         assert_ne!(found.contains(kind.name()), excepted.is_some(), "{kind}: {found:?}");

@@ -310,6 +310,7 @@ fn in_doubt(world: &mut World, step: &mut Step) -> Outcome {
     }
     let field = |one: &InDoubt, field: &str| match field {
         "name" => Some(show::bytes(one.name.as_bytes())),
+        "key" => Some(show::text(one.key.as_deref())),
         other => owner(world, other, &one.of),
     };
     let all = listed.iter().map(|one| {

@@ -240,6 +240,7 @@ static void doubt_field(const char *name, const void *of)
     else if (strcmp(name, "subscription") == 0) show_text(one->doubt.subscription);
     else if (strcmp(name, "ledger") == 0) show_text(one->doubt.ledger);
     else if (strcmp(name, "name") == 0) show_text(one->doubt.name);
+    else if (strcmp(name, "key") == 0) show_text(one->doubt.key);
     else if (strcmp(name, "evidence") == 0) show_text(one->answer.evidence);
     else if (strcmp(name, "actor") == 0) show_text(one->answer.actor);
     else if (strcmp(name, "message") == 0) say("%s", one->doubt.message == 0 ? "-" : name_of(one->doubt.message));
