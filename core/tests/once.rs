@@ -421,3 +421,18 @@ fn it_works_in_memory() {
     again.ack().expect("acks");
     assert_eq!(bank.paid(), 1);
 }
+
+#[test]
+fn a_call_that_was_never_made_is_as_if_it_had_not_begun() {
+    let shop = Shop::new();
+    let delivery = take_one(&shop.queue);
+    let Begun::Call(effect) = delivery.begin_once("charge", &OnceOptions::park()).expect("begins") else {
+        panic!("a call")
+    };
+    effect.not_called().expect("is recorded");
+    assert!(!delivery.is_settled() && shop.in_doubt().is_empty());
+    delivery.release().expect("is given back");
+    let again = take_one(&shop.queue);
+    let result = again.once("charge", &OnceOptions::park(), || shop.bank.pay("x")).expect("pays");
+    assert_eq!((result, shop.bank.paid()), (receipt("x"), 1));
+}

@@ -1,0 +1,90 @@
+//! The scenarios of `tests/scenarios/`, which every language runs, in C; and that they use every function of the header.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use common::{Built, tree};
+
+/// Functions that no scenario calls, and the reason.
+const NOT_CALLED: &[(&str, &str)] = &[];
+
+struct Runner {
+    built: Built,
+    program: PathBuf,
+}
+
+impl Runner {
+    fn new() -> Self {
+        let built = Built::new();
+        let program = built.compile(&["gcc", "-std=c99", "-g"], "scenarios", &built.shared());
+        Runner { built, program }
+    }
+
+    /// Runs the scenarios of these files in a folder of its own.
+    fn run(&self, name: &str, files: &[PathBuf]) -> (Output, PathBuf) {
+        let folder = self.built.folder(name);
+        let done = Command::new(&self.program).args(files).current_dir(&folder).output().expect("it starts");
+        (done, folder)
+    }
+}
+
+/// The functions that the header declares.
+fn declared() -> BTreeSet<String> {
+    let header = std::fs::read_to_string(tree().join("include/onceward.h")).expect("reads");
+    let code = header.split("extern \"C\" {").nth(1).expect("there are functions");
+    let found = code
+        .split('(')
+        .filter_map(|before| before.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next());
+    let functions: BTreeSet<String> = found.filter(|name| name.starts_with("onceward_")).map(str::to_owned).collect();
+    assert!(functions.len() > 100, "the functions are found: {functions:?}");
+    functions
+}
+
+#[test]
+fn every_scenario_holds_in_c_and_they_call_every_function() {
+    let runner = Runner::new();
+    let folder = std::fs::read_dir(tree().join("tests/scenarios")).expect("the scenarios are there");
+    let mut files: Vec<PathBuf> = folder.map(|entry| entry.expect("reads").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "scenario"));
+    files.sort();
+    assert!(!files.is_empty(), "there are scenarios");
+    let (done, folder) = runner.run("all", &files);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+
+    let called = std::fs::read_to_string(folder.join("called")).expect("it says what it called");
+    let called: BTreeSet<String> = called.lines().map(str::to_owned).collect();
+    let declared = declared();
+    let excepted: BTreeSet<String> = NOT_CALLED.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let missing: BTreeSet<String> = declared.difference(&called).cloned().collect();
+    assert_eq!(missing, excepted, "no scenario calls these");
+}
+
+/// A runner that agreed with everything would prove nothing.
+#[test]
+fn a_wrong_step_fails() {
+    let runner = Runner::new();
+    for (number, (steps, found)) in [
+        ("open\nno_such_verb", "there is no verb"),
+        ("open\nqueue q semantics=at-least-once\nsend q x colour=red", "does not take colour"),
+        ("open\nqueue q", "NotFound"),
+        ("open -> error Invalid", "ok"),
+        ("open\nqueue q semantics=at-least-once\nsend q a\nreceive q -> b", "a"),
+        ("open\nqueue q -> error Invalid", "NotFound"),
+        ("open\nqueue q -> error NotFound another", "there is no queue"),
+        ("open\nprocess p1\np1: open\np1: queue q", "NotFound"),
+        ("open\nprocess p1\nkill p1\np1: open", "there is no verb"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let file = runner.built.root().join(format!("{number}.scenario"));
+        std::fs::write(&file, format!("scenario wrong\n{steps}\n")).expect("writes");
+        let (done, _) = runner.run(&number.to_string(), &[file]);
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(!done.status.success() && said.contains("found:") && said.contains(found), "{steps}: {said}");
+    }
+}

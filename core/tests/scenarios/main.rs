@@ -1,0 +1,72 @@
+//! The scenarios of `tests/scenarios/`, run in Rust; and what the scenarios must cover. Their grammar is in the README there.
+
+#[macro_use]
+mod record;
+mod coverage;
+mod effects;
+mod managing;
+#[path = "../common/process.rs"]
+mod process;
+mod receiving;
+mod scenario;
+mod sending;
+mod show;
+mod step;
+mod storing;
+mod world;
+
+use scenario::{Scenario, all};
+use world::{Form, World};
+
+/// Not a test of its own: a process of a scenario, which takes steps and answers.
+#[test]
+fn helper() {
+    let Some((role, folder)) = process::role() else { return };
+    let form = if role == "Plain" { Form::Plain } else { Form::Other };
+    let mut world = World::new(&folder, form);
+    loop {
+        let line = process::hear();
+        if line.is_empty() {
+            return;
+        }
+        process::say(&world.answer(&line));
+    }
+}
+
+fn run_all(form: Form) {
+    let failures: Vec<String> = all().iter().filter_map(|scenario| scenario.run(form).err()).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn every_scenario_holds_in_rust() {
+    run_all(Form::Plain);
+    run_all(Form::Other);
+    coverage::every_public_function_was_called();
+}
+
+#[test]
+fn every_kind_of_error_and_every_limit_occurs_in_a_scenario() {
+    coverage::every_kind_of_error_is_expected();
+    coverage::every_limit_is_covered();
+}
+
+/// A runner that agreed with everything would prove nothing.
+#[test]
+fn a_wrong_step_fails() {
+    for (steps, found) in [
+        ("open\nno_such_verb", "there is no verb"),
+        ("open\nqueue q semantics=at-least-once colour=red", "does not take colour"),
+        ("open\nqueue q", "NotFound"),
+        ("open -> error Invalid", "ok"),
+        ("open\nqueue q semantics=at-least-once\nsend q a\nreceive q -> b", "a"),
+        ("open\nqueue q -> error Invalid", "NotFound"),
+        ("open\nqueue q -> error NotFound another", "there is no queue"),
+        ("open\nprocess p1\np1: open\np1: queue q", "NotFound"),
+        ("open\nprocess p1\nkill p1\np1: open", "there is no verb"),
+    ] {
+        let scenario = Scenario::of("wrong", steps);
+        let failure = scenario.run(Form::Plain).expect_err(steps);
+        assert!(failure.contains(found), "{steps}: {failure}");
+    }
+}
