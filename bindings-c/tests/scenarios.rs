@@ -8,8 +8,14 @@ use std::process::{Command, Output};
 
 use common::{Built, tree};
 
-/// Functions that no scenario calls, and the reason.
-const NOT_CALLED: &[(&str, &str)] = &[];
+/// Functions that no scenario calls, the reason, and the program that does.
+const NOT_CALLED: &[(&str, &str, &str)] = &[
+    ("onceward_readiness_open", "Python and Node have their own event loops", "readiness"),
+    ("onceward_readiness_descriptor", "Python and Node have their own event loops", "readiness"),
+    ("onceward_readiness_clear", "Python and Node have their own event loops", "readiness"),
+    ("onceward_readiness_free", "Python and Node have their own event loops", "readiness"),
+    ("onceward_effect_not_called", "what no other language offers", "consumer"),
+];
 
 struct Runner {
     built: Built,
@@ -24,9 +30,13 @@ impl Runner {
     }
 
     /// Runs the scenarios of these files in a folder of its own.
-    fn run(&self, name: &str, files: &[PathBuf]) -> (Output, PathBuf) {
+    fn run(&self, name: &str, files: &[PathBuf], by_hand: bool) -> (Output, PathBuf) {
         let folder = self.built.folder(name);
-        let done = Command::new(&self.program).args(files).current_dir(&folder).output().expect("it starts");
+        let mut command = Command::new(&self.program);
+        if by_hand {
+            command.env("BY_HAND", "yes");
+        }
+        let done = command.args(files).current_dir(&folder).output().expect("it starts");
         (done, folder)
     }
 }
@@ -51,15 +61,20 @@ fn every_scenario_holds_in_c_and_they_call_every_function() {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "scenario"));
     files.sort();
     assert!(!files.is_empty(), "there are scenarios");
-    let (done, folder) = runner.run("all", &files);
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-
-    let called = std::fs::read_to_string(folder.join("called")).expect("it says what it called");
-    let called: BTreeSet<String> = called.lines().map(str::to_owned).collect();
-    let declared = declared();
-    let excepted: BTreeSet<String> = NOT_CALLED.iter().map(|(name, _)| (*name).to_owned()).collect();
-    let missing: BTreeSet<String> = declared.difference(&called).cloned().collect();
+    let mut called = BTreeSet::new();
+    for by_hand in [false, true] {
+        let (done, folder) = runner.run(&format!("all-{by_hand}"), &files, by_hand);
+        let said = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success(), "by hand: {by_hand}: {said}{}", String::from_utf8_lossy(&done.stderr));
+        let list = std::fs::read_to_string(folder.join("called")).expect("it says what it called");
+        called.extend(list.lines().map(str::to_owned));
+    }
+    for (name, _, program) in NOT_CALLED {
+        let path = tree().join(format!("bindings-c/tests/c/{program}.c"));
+        assert!(std::fs::read_to_string(path).expect("reads").contains(name), "{name} is called by {program}");
+    }
+    let excepted: BTreeSet<String> = NOT_CALLED.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    let missing: BTreeSet<String> = declared().difference(&called).cloned().collect();
     assert_eq!(missing, excepted, "no scenario calls these");
 }
 
@@ -83,7 +98,7 @@ fn a_wrong_step_fails() {
     {
         let file = runner.built.root().join(format!("{number}.scenario"));
         std::fs::write(&file, format!("scenario wrong\n{steps}\n")).expect("writes");
-        let (done, _) = runner.run(&number.to_string(), &[file]);
+        let (done, _) = runner.run(&number.to_string(), &[file], false);
         let said = String::from_utf8_lossy(&done.stdout);
         assert!(!done.status.success() && said.contains("found:") && said.contains(found), "{steps}: {said}");
     }

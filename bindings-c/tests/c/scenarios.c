@@ -1,5 +1,5 @@
 /* Runs scenarios: `scenarios FILE...` says which fail, and writes the functions it called to the file `called`. As a process of a
- * scenario, `scenarios --steps FOLDER` takes steps and answers. */
+ * scenario, `scenarios --steps FOLDER` takes steps and answers. With BY_HAND set, calls at third parties are begun and ended by hand. */
 #include "scenarios/effects.h"
 
 /* Takes a step; its answer is in `answer`. */
@@ -103,6 +103,7 @@ int main(int count, char **arguments)
         fprintf(stderr, "%s\n", answer.data);
         return 2;
     }
+    by_hand = getenv("BY_HAND") != NULL;
     if (count == 3 && strcmp(arguments[1], "--steps") == 0) {
         char *line = NULL;
         size_t room = 0;

@@ -20,6 +20,9 @@ const NOT_CALLED: &[(&str, &str, &str)] = &[
     ("SeededRandom::new", "only Rust has it", "core/tests/common/mod.rs"),
     ("SeededRandom::from_entropy", "what a store has unless it is given another", "core/src/store.rs"),
     ("Steady::since", "only Rust has it", "core/src/clock.rs"),
+    ("Subscription::readiness", "Python and Node have their own event loops", "core/tests/readiness.rs"),
+    ("Readiness::clear", "Python and Node have their own event loops", "core/tests/readiness.rs"),
+    ("Readiness::subscription", "Python and Node have their own event loops", "core/src/readiness.rs"),
     ("Effect::not_called", "other languages call it for a coroutine that cannot be begun", "core/tests/once.rs"),
 ];
 

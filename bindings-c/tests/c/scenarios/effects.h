@@ -152,36 +152,77 @@ struct asked {
     const char *call, *probe;
 };
 
-static void put_down(onceward_outcome *outcome, const char *asked)
+/* The outcome of a call. */
+static int32_t outcome_of(const char *asked)
+{
+    return strncmp(asked, "done:", 5) == 0     ? ONCEWARD_CALL_DONE
+           : strncmp(asked, "failed:", 7) == 0 ? ONCEWARD_CALL_FAILED
+                                               : ONCEWARD_CALL_UNKNOWN;
+}
+
+static int32_t answer_of(const char *asked)
+{
+    return strncmp(asked, "applied:", 8) == 0        ? ONCEWARD_PROBE_APPLIED
+           : strcmp(asked, "not_applied") == 0 ? ONCEWARD_PROBE_NOT_APPLIED
+                                               : ONCEWARD_PROBE_UNKNOWN;
+}
+
+static struct bytes words_of(const char *asked)
 {
     const char *colon = strchr(asked, ':');
-    struct bytes content = bytes_of(colon == NULL ? "" : colon + 1);
-    CALL(onceward_outcome_set, outcome, content.data, content.size);
+    return bytes_of(colon == NULL ? "" : colon + 1);
+}
+
+/* A call that hangs never returns. */
+static void note_call(const char *asked)
+{
+    calls++;
+    if (strcmp(asked, "hang") != 0) return;
+    puts("calling");
+    fflush(stdout);
+    for (;;) pause();
 }
 
 static int32_t call(void *context, onceward_outcome *outcome)
 {
     const char *asked = ((struct asked *)context)->call;
-    calls++;
-    if (strcmp(asked, "hang") == 0) {
-        puts("calling");
-        fflush(stdout);
-        for (;;) pause();
-    }
-    put_down(outcome, asked);
-    return strncmp(asked, "done:", 5) == 0     ? ONCEWARD_CALL_DONE
-           : strncmp(asked, "failed:", 7) == 0 ? ONCEWARD_CALL_FAILED
-                                               : ONCEWARD_CALL_UNKNOWN;
+    note_call(asked);
+    struct bytes content = words_of(asked);
+    CALL(onceward_outcome_set, outcome, content.data, content.size);
+    return outcome_of(asked);
 }
 
 static int32_t probe(void *context, onceward_outcome *outcome)
 {
     const char *asked = ((struct asked *)context)->probe;
     probes++;
-    put_down(outcome, asked);
-    return strncmp(asked, "applied:", 8) == 0        ? ONCEWARD_PROBE_APPLIED
-           : strcmp(asked, "not_applied") == 0 ? ONCEWARD_PROBE_NOT_APPLIED
-                                               : ONCEWARD_PROBE_UNKNOWN;
+    struct bytes content = words_of(asked);
+    CALL(onceward_outcome_set, outcome, content.data, content.size);
+    return answer_of(asked);
+}
+
+/* Every scenario is run with calls that are made in callbacks, and with calls that are begun and ended by hand. */
+static int by_hand;
+
+/* Ends what was begun. The handle is freed also when the library refuses: a process of a scenario lives on. */
+static onceward_bytes *end_by_hand(int32_t todo, onceward_effect *effect, const struct asked *asked, onceward_bytes *result)
+{
+    int32_t status = ONCEWARD_OK;
+    if (todo == ONCEWARD_TODO_PROBE) {
+        struct bytes content = words_of(asked->probe);
+        probes++;
+        status = CALL(onceward_effect_probed, effect, answer_of(asked->probe), content.data, content.size, &todo, &result);
+    }
+    struct bytes content = words_of(asked->call);
+    int made = status == ONCEWARD_OK && todo == ONCEWARD_TODO_CALL;
+    if (made) {
+        note_call(asked->call);
+        status = CALL(onceward_effect_ended, effect, outcome_of(asked->call), content.data, content.size);
+    }
+    CALL(onceward_effect_free, effect);
+    must(status);
+    if (made) show(content.data, content.size);
+    return made ? NULL : result;
 }
 
 static void once(struct step *step)
@@ -203,11 +244,20 @@ static void once(struct step *step)
         options.request_size = content.size;
     }
     onceward_callback ask = asked.probe == NULL ? NULL : probe;
-    if (find(DELIVERY, of) != NULL)
+    onceward_ledger *ledger = find(DELIVERY, of) == NULL ? (onceward_ledger *)named(LEDGER, of)->handle : NULL;
+    if (by_hand) {
+        onceward_effect *effect = NULL;
+        int32_t todo = ONCEWARD_TODO_NOTHING;
+        if (ledger == NULL)
+            must(CALL(onceward_delivery_once_begin, delivery_of(of), name, &options, &todo, &effect, &result));
+        else
+            must(CALL(onceward_ledger_once_begin, ledger, name, &options, &todo, &effect, &result));
+        result = end_by_hand(todo, effect, &asked, result);
+        if (result == NULL) return;
+    } else if (ledger == NULL)
         must(CALL(onceward_delivery_once, delivery_of(of), name, &options, call, ask, &asked, &result));
     else
-        must(CALL(onceward_ledger_once, (onceward_ledger *)named(LEDGER, of)->handle, name, &options, call, ask, &asked,
-                  &result));
+        must(CALL(onceward_ledger_once, ledger, name, &options, call, ask, &asked, &result));
     show(CALL(onceward_bytes_data, result), CALL(onceward_bytes_size, result));
     CALL(onceward_bytes_free, result);
 }
