@@ -1,12 +1,24 @@
 // The examples, as a person would run them.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, mkdirSync, symlinkSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { folder, opened } from './helpers.mjs';
 
 const home = fileURLToPath(new URL('..', import.meta.url));
+
+test('the example of the README runs as it stands there', async (t) => {
+  const project = folder(t);
+  mkdirSync(`${project}/node_modules`);
+  symlinkSync(home, `${project}/node_modules/onceward`);
+  const [, block] = readFileSync(`${home}/../README.md`, 'utf8').match(/```js\n([^]*?)```/);
+  writeFileSync(`${project}/readme.mjs`, block);
+  execFileSync(process.execPath, ['readme.mjs'], { cwd: project });
+  const store = await opened(t, `${project}/app.db`);
+  const { rows } = await store.transaction((tx) => tx.query('SELECT order_id, cents FROM entries'));
+  assert.deepEqual(rows, [[42, 1999]]);
+});
 
 test('what the sender sends, however often, the worker books once', async (t) => {
   const project = folder(t);

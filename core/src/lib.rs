@@ -83,3 +83,8 @@ pub use store::{IN_MEMORY, Store, StoreOptions, StoreStats};
 pub use subscription::{DeadLetter, Peeked, ReceiveOptions, Stats, Subscription};
 pub use transaction::{Rows, Transaction, Value};
 pub use types::{MessageId, Millis, Receipt, Token};
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
