@@ -1,15 +1,19 @@
-//! Where calls run: futures on the module's own runtime, short calls on its threads, what belongs together on a lane.
+//! Where calls run: futures where they are woken, short calls on the threads of the runtime, what belongs together on a lane.
 
 use std::any::Any;
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{OnceLock, mpsc};
+use std::task::{Context, Poll};
 use std::thread;
 
-use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
-use napi::{Env, Status};
+use async_task::Runnable;
+use napi::bindgen_prelude::{PromiseRaw, ToNapiValue, within_runtime_if_available};
+use napi::{Env, JsValue, Status};
 use napi_derive::napi;
+use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinError;
 
@@ -64,16 +68,42 @@ pub(crate) type Outcome<T> = Result<T, Failure>;
 /// What a method returns: a promise that settles on the event loop.
 pub(crate) type Promise<'e, T> = napi::Result<PromiseRaw<'e, T>>;
 
-/// Runs a future on the module's runtime. It must not block.
+/// Runs a future where it is woken: first here, on the event loop, later on the thread that has what it waits for. So a call
+/// costs two thread switches, there and back. It must not block.
 pub(crate) fn future<T, F>(env: &Env, work: F) -> Promise<'_, T>
 where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
 {
-    env.spawn_future(async move {
-        let outcome = tokio::spawn(work).await.unwrap_or_else(|error| Err(Failure::joined(error)));
-        outcome.map_err(|failure| failure.thrown())
-    })
+    let (deferred, promise) = env.create_deferred()?;
+    let settles = async move {
+        match Caught(Box::pin(work)).await {
+            Ok(value) => deferred.resolve(move |_| Ok(value)),
+            Err(failure) => deferred.reject(failure.thrown()),
+        }
+    };
+    // What wakes it may have no runtime at hand, or one of its own.
+    let runtime = within_runtime_if_available(Handle::current);
+    let run = move |runnable: Runnable| {
+        let _entered = runtime.enter();
+        runnable.run();
+    };
+    let (runnable, task) = async_task::spawn(settles, run);
+    task.detach();
+    runnable.schedule();
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+/// A future whose panics are failures.
+struct Caught<F>(Pin<Box<F>>);
+
+impl<T, F: Future<Output = Outcome<T>>> Future for Caught<F> {
+    type Output = Outcome<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome<T>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(context)));
+        polled.unwrap_or_else(|panic| Poll::Ready(Err(Failure::panicked(panic.as_ref()))))
+    }
 }
 
 /// As [`future`], until it is aborted. What was finished by then is answered all the same.
@@ -84,21 +114,12 @@ where
 {
     let Some(abort) = abort else { return future(env, work) };
     let mut aborted = abort.aborted.subscribe();
-    env.spawn_future(async move {
-        let mut task = tokio::spawn(work);
-        let ended = tokio::select! {
+    future(env, async move {
+        tokio::select! {
             biased;
-            outcome = &mut task => Some(outcome),
-            () = until(&mut aborted) => None,
-        };
-        let outcome = match ended {
-            Some(outcome) => outcome,
-            None => {
-                task.abort();
-                task.await
-            }
-        };
-        outcome.unwrap_or_else(|error| Err(Failure::joined(error))).map_err(|failure| failure.thrown())
+            outcome = work => outcome,
+            () = until(&mut aborted) => Err(Failure::Aborted),
+        }
     })
 }
 
@@ -116,10 +137,7 @@ where
     T: ToNapiValue + Send + 'static,
     F: FnOnce() -> Outcome<T> + Send + 'static,
 {
-    env.spawn_future(async move {
-        let outcome = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Failure::joined(error)));
-        outcome.map_err(|failure| failure.thrown())
-    })
+    future(env, async { tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(Failure::joined(error))) })
 }
 
 /// Ends a call that waits.
