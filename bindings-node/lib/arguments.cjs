@@ -112,10 +112,13 @@ function headers(name, value) {
 }
 
 /** Headers, as the native part gives them. */
+const NO_HEADERS = Object.freeze(Object.create(null));
+
 function headersFrom(entries) {
+  if (entries === undefined || entries.length === 0) return NO_HEADERS;
   const made = Object.create(null);
-  for (const entry of entries ?? []) made[entry.name] = entry.text ?? entry.bytes ?? Buffer.alloc(0);
-  return made;
+  for (const entry of entries) made[entry.name] = entry.text ?? entry.bytes ?? Buffer.alloc(0);
+  return Object.freeze(made);
 }
 
 const SEND = {

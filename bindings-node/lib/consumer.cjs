@@ -2,7 +2,7 @@
 // Consuming: one delivery after the other.
 
 const check = require('./arguments.cjs');
-const { deliveriesOf } = require('./delivery.cjs');
+const { deliveriesOf, isStillOurs } = require('./delivery.cjs');
 const { settled } = require('./errors.cjs');
 const { attach, parts } = require('./handles.cjs');
 
@@ -15,28 +15,29 @@ class Consumer {
       signal: check.signal,
     });
     const start = () => settled(source.consume(batch, leaseMs));
-    attach(this, { receiver, store, start, waitMs, signal, native: undefined, ended: false });
+    attach(this, { receiver, store, start, waitMs, signal, native: undefined, ended: false, ahead: [], at: 0 });
   }
 
   async next() {
     const own = parts(this);
-    own.signal?.throwIfAborted();
-    if (own.ended) return { done: true, value: undefined };
-    const native = await begun(own);
-    if (own.ended) return end(this, native);
-    const onAbort = () => native.stop();
-    own.signal?.addEventListener('abort', onAbort, { once: true });
-    if (own.signal?.aborted) native.stop();
-    let found;
-    try {
-      found = deliveriesOf(own.receiver, own.store, await settled(native.next(own.waitMs)));
-    } finally {
-      own.signal?.removeEventListener('abort', onAbort);
+    for (;;) {
+      own.signal?.throwIfAborted();
+      if (own.ended) return end(this);
+      while (own.at < own.ahead.length) {
+        const delivery = own.ahead[own.at++];
+        if (isStillOurs(delivery)) return { done: false, value: delivery };
+      }
+      const found = await more(own);
+      if (found.length > 0) {
+        // Another call of this may have brought some as well.
+        own.ahead = own.ahead.slice(own.at).concat(found);
+        own.at = 0;
+      } else if (own.at === own.ahead.length) {
+        const ended = await end(this);
+        own.signal?.throwIfAborted();
+        return ended;
+      }
     }
-    if (found.length > 0) return { done: false, value: found[0] };
-    const ended = await end(this, native);
-    own.signal?.throwIfAborted();
-    return ended;
   }
 
   /** What `for await` uses: when it is left in whatever way, also by an error, the consumer is closed. */
@@ -89,9 +90,22 @@ function begun(own) {
   return own.native;
 }
 
-async function end(consumer, native) {
-  parts(consumer).ended = true;
-  await settled(native.close());
+/** What comes next, received ahead of its turn; nothing when the wait is over or the consumer was stopped. */
+async function more(own) {
+  const native = await begun(own);
+  if (own.ended) return [];
+  const onAbort = () => native.stop();
+  own.signal?.addEventListener('abort', onAbort, { once: true });
+  if (own.signal?.aborted) native.stop();
+  try {
+    return deliveriesOf(own.receiver, own.store, await settled(native.next(own.waitMs)));
+  } finally {
+    own.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+async function end(consumer) {
+  await consumer.close();
   return { done: true, value: undefined };
 }
 

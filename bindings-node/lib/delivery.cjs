@@ -2,23 +2,27 @@
 // A message in the hands of its receiver.
 
 const check = require('./arguments.cjs');
-const { invalid, settled } = require('./errors.cjs');
+const { invalid, now, settled } = require('./errors.cjs');
 const { attach, parts } = require('./handles.cjs');
 const { onceInDelivery } = require('./once.cjs');
 const { Transaction, transact } = require('./transaction.cjs');
 
+/** Numbers of each delivery that the native part hands over. */
+const NUMBERS = 6;
+
 class Delivery {
-  constructor(receiver, store, batch, index, data) {
+  constructor(receiver, store, batch, index, numbers, body, further) {
+    const first = index * NUMBERS;
     attach(this, { receiver, store, batch, index, settled: false });
-    this.id = data.id;
-    this.token = data.token;
-    this.attempt = data.attempt;
-    this.body = data.body;
-    this.headers = check.headersFrom(data.headers);
-    this.key = data.key ?? null;
-    this.orderingKey = data.orderingKey ?? null;
-    this.priority = data.priority;
-    this.sentAt = new Date(data.sentAt);
+    this.id = numbers[first];
+    this.token = numbers[first + 1];
+    this.attempt = numbers[first + 2];
+    this.body = body;
+    this.headers = check.headersFrom(further?.headers);
+    this.key = further?.key ?? null;
+    this.orderingKey = further?.orderingKey ?? null;
+    this.priority = numbers[first + 3];
+    this.sentAt = new Date(numbers[first + 4]);
   }
 
   get receipt() {
@@ -36,7 +40,8 @@ class Delivery {
   }
 
   async ack() {
-    await settle(this, 'ack');
+    const { batch, index } = open(this);
+    if (!now(() => batch.ackAtOnce(index))) await settled(batch.settle(index, 'ack', undefined, undefined));
   }
 
   async nack(options) {
@@ -78,6 +83,12 @@ class Delivery {
   }
 }
 
+/** Whether a delivery that a consumer received ahead may be handled; it counts as handed out from here on. */
+function isStillOurs(delivery) {
+  const { batch, index } = parts(delivery);
+  return batch.handOut(index);
+}
+
 function open(delivery) {
   const own = parts(delivery);
   if (own.settled) throw invalid(`this delivery of message ${delivery.id} was settled already`);
@@ -93,32 +104,19 @@ function nackOptions(options) {
   return check.checked('nack', options, { delayMs: check.milliseconds, error: check.text });
 }
 
-/** Numbers of each delivery that the native part hands over. */
-const NUMBERS = 6;
-
 /** The deliveries of a batch of the native part. */
 function deliveriesOf(receiver, store, batch) {
-  const { numbers, bodies, large, further } = batch.items();
-  const deliveries = [];
-  let at = 0;
-  for (let index = 0; index * NUMBERS < numbers.length; index++) {
-    const first = index * NUMBERS;
-    const size = numbers[first + 5];
-    // Copied: a body that is kept keeps no others.
-    const body = large === undefined ? Buffer.from(bodies.subarray(at, at + size)) : large[index];
+  const { numbers, pieces, further } = batch.items();
+  const deliveries = new Array(numbers.length / NUMBERS);
+  let [piece, at] = [0, 0];
+  for (let index = 0; index < deliveries.length; index++) {
+    const size = numbers[index * NUMBERS + 5];
+    if (at + size > pieces[piece].length) [piece, at] = [piece + 1, 0];
+    const body = pieces[piece].subarray(at, at + size);
     at += size;
-    const data = {
-      id: numbers[first],
-      token: numbers[first + 1],
-      attempt: numbers[first + 2],
-      priority: numbers[first + 3],
-      sentAt: numbers[first + 4],
-      body,
-    };
-    const more = further?.[index];
-    deliveries.push(new Delivery(receiver, store, batch, index, more === undefined ? data : { ...data, ...more }));
+    deliveries[index] = new Delivery(receiver, store, batch, index, numbers, body, further?.[index]);
   }
   return deliveries;
 }
 
-module.exports = { Delivery, deliveriesOf, nackOptions };
+module.exports = { Delivery, deliveriesOf, isStillOurs, nackOptions };

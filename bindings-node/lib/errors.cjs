@@ -32,8 +32,17 @@ async function settled(promise) {
   }
 }
 
+/** Makes a call of the native part that waits for nothing. */
+function now(call) {
+  try {
+    return call();
+  } catch (error) {
+    throw known(error);
+  }
+}
+
 function invalid(message) {
   return new OncewardError('Invalid', message);
 }
 
-module.exports = { CODES, OncewardError, invalid, known, settled };
+module.exports = { CODES, OncewardError, invalid, known, now, settled };

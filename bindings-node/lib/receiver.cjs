@@ -107,8 +107,11 @@ class Queue extends Receiver {
     const { source } = parts(this);
     const list = check.list('messages', messages);
     const bodies = check.bodies(list);
-    const sent = bodies === null ? source.sendMany(list.map(check.message)) : source.sendBodies(bodies.all, bodies.ends);
-    return Array.from(await settled(sent), (id) => ({ id: Math.abs(id), duplicate: id < 0 }));
+    const sending = bodies === null ? source.sendMany(list.map(check.message)) : source.sendBodies(bodies.all, bodies.ends);
+    const ids = await settled(sending);
+    const sent = new Array(ids.length);
+    for (let index = 0; index < ids.length; index++) sent[index] = { id: Math.abs(ids[index]), duplicate: ids[index] < 0 };
+    return sent;
   }
 
   async settings() {

@@ -24,22 +24,22 @@ impl Consumer {
 
 #[napi]
 impl Consumer {
-    /// The next delivery, alone in its batch; an empty batch when the wait is over or the consumer was stopped. Without a wait,
-    /// for ever.
+    /// The next deliveries, to be handed out one by one; an empty batch when the wait is over or the consumer was stopped.
+    /// Without a wait, for ever.
     #[napi]
     pub fn next<'e>(&self, env: &'e Env, wait_ms: Option<f64>) -> Promise<'e, Batch> {
         let lane = self.lane.clone();
         future(env, async move {
             let next = lane.call(move |consumer| {
-                let Some(consumer) = consumer.as_mut() else { return Ok(None) };
+                let Some(consumer) = consumer.as_mut() else { return Ok(Batch::new(Vec::new())) };
                 loop {
-                    let found = consumer.receive(wait_ms.map_or(WAIT_MAX, duration))?;
-                    if found.is_some() || wait_ms.is_some() || consumer.is_stopped() {
-                        return Ok(found);
+                    let found = consumer.receive_ahead(wait_ms.map_or(WAIT_MAX, duration))?;
+                    if !found.is_empty() || wait_ms.is_some() || consumer.is_stopped() {
+                        return Ok(Batch::new(found));
                     }
                 }
             });
-            Ok(Batch::new(next.await?.into_iter().collect()))
+            next.await
         })
     }
 

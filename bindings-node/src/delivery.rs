@@ -13,17 +13,16 @@ use crate::source::Verb;
 use crate::transaction::Transaction;
 use crate::work::{Failure, Outcome, Promise, Released, blocking};
 
-/// What small bodies of a batch may have together to cross in one piece.
-const TOGETHER_BYTES_MAX: usize = 64 << 10;
+/// Bodies cross in pieces of this size, as Node pools small buffers itself: a body that is kept keeps no more than that.
+const PIECE_BYTES: usize = 8 << 10;
 
 /// What is in a batch, in few objects: each that crosses to JavaScript takes its time.
 #[napi(object)]
 pub struct BatchData {
     /// Of each delivery: id, token, attempt, priority, when it was sent, and the length of its body.
     pub numbers: Float64Array,
-    /// The bodies, one after the other; or each by itself in `large`.
-    pub bodies: Buffer,
-    pub large: Option<Vec<Buffer>>,
+    /// The bodies, one after the other; the one that does not fit into what is left of a piece begins the next.
+    pub pieces: Vec<Buffer>,
     /// Of each delivery, when any has more than a body.
     pub further: Option<Vec<FurtherData>>,
 }
@@ -65,20 +64,26 @@ impl Contents {
     fn cross(self) -> BatchData {
         let more = |one: &FurtherData| one.headers.is_some() || one.key.is_some() || one.ordering_key.is_some();
         let further = self.further.iter().any(more).then_some(self.further);
-        let together = self.bodies.iter().map(Vec::len).sum::<usize>() <= TOGETHER_BYTES_MAX;
-        let (bodies, large) = if together {
-            (self.bodies.concat(), None)
-        } else {
-            (Vec::new(), Some(self.bodies.into_iter().map(Buffer::from).collect()))
-        };
-        BatchData { numbers: Float64Array::new(self.numbers), bodies: bodies.into(), large, further }
+        let pieces = pieces(self.bodies).into_iter().map(Buffer::from).collect();
+        BatchData { numbers: Float64Array::new(self.numbers), pieces, further }
     }
+}
+
+fn pieces(bodies: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    for body in bodies {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() + body.len() <= PIECE_BYTES.max(piece.len()) => piece.extend_from_slice(&body),
+            _ => pieces.push(body),
+        }
+    }
+    pieces
 }
 
 /// The deliveries of one receive, by their index.
 #[napi]
 pub struct Batch {
-    deliveries: Released<Vec<Arc<RwLock<Delivery>>>>,
+    deliveries: Released<Arc<Vec<RwLock<Delivery>>>>,
     items: Mutex<Contents>,
 }
 
@@ -88,8 +93,8 @@ impl Batch {
         for delivery in &mut deliveries {
             contents.add(delivery);
         }
-        let deliveries = deliveries.into_iter().map(RwLock::new).map(Arc::new).collect();
-        Batch { deliveries: Released::new(deliveries), items: Mutex::new(contents) }
+        let deliveries = deliveries.into_iter().map(RwLock::new).collect();
+        Batch { deliveries: Released::new(Arc::new(deliveries)), items: Mutex::new(contents) }
     }
 
     fn on<'e, T: ToNapiValue + Send + 'static>(
@@ -98,13 +103,17 @@ impl Batch {
         index: u32,
         work: impl FnOnce(&Delivery) -> Outcome<T> + Send + 'static,
     ) -> Promise<'e, T> {
-        let delivery = self.get(index);
-        blocking(env, move || work(&delivery?.read().unwrap_or_else(PoisonError::into_inner)))
+        let deliveries = self.deliveries();
+        blocking(env, move || work(&at(&deliveries, index)?.read().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    fn get(&self, index: u32) -> Outcome<Arc<RwLock<Delivery>>> {
-        self.deliveries.get(index as usize).cloned().ok_or(Failure::Invalid("no such delivery"))
+    fn deliveries(&self) -> Arc<Vec<RwLock<Delivery>>> {
+        Arc::clone(&self.deliveries)
     }
+}
+
+fn at(deliveries: &[RwLock<Delivery>], index: u32) -> Outcome<&RwLock<Delivery>> {
+    deliveries.get(index as usize).ok_or(Failure::Invalid("no such delivery"))
 }
 
 #[napi]
@@ -120,6 +129,22 @@ impl Batch {
     pub fn is_settled(&self, index: u32) -> bool {
         let delivery = self.deliveries.get(index as usize);
         delivery.is_some_and(|delivery| delivery.try_read().is_ok_and(|delivery| delivery.is_settled()))
+    }
+
+    /// Whether its turn to be handled may come; a delivery of a consumer counts as handed out from here on.
+    #[napi]
+    pub fn hand_out(&self, index: u32) -> bool {
+        let delivery = self.deliveries.get(index as usize);
+        delivery.is_some_and(|delivery| delivery.try_read().is_ok_and(|delivery| delivery.hand_out()))
+    }
+
+    /// Acknowledges where that waits for nothing. Returns false, having done nothing, where it would.
+    #[napi]
+    pub fn ack_at_once(&self, index: u32) -> napi::Result<bool> {
+        let Some(Ok(delivery)) = self.deliveries.get(index as usize).map(|delivery| delivery.try_read()) else {
+            return Ok(false);
+        };
+        delivery.ack_at_once().map_err(|error| Failure::from(error).thrown())
     }
 
     /// `verb`, `ms` and `text` are those of `Source.settle`.
@@ -146,9 +171,10 @@ impl Batch {
 
     #[napi]
     pub fn extend<'e>(&self, env: &'e Env, index: u32, lease_ms: f64) -> Promise<'e, ()> {
-        let delivery = self.get(index);
+        let deliveries = self.deliveries();
         blocking(env, move || {
-            Ok(delivery?.write().unwrap_or_else(PoisonError::into_inner).extend(duration(lease_ms))?)
+            let mut delivery = at(&deliveries, index)?.write().unwrap_or_else(PoisonError::into_inner);
+            Ok(delivery.extend(duration(lease_ms))?)
         })
     }
 

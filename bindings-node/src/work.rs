@@ -51,7 +51,7 @@ impl Failure {
     }
 
     /// Codes do not survive the way of a rejection through Node's API, so they travel in the text; `lib/errors.cjs` reads it.
-    fn thrown(&self) -> napi::Error {
+    pub(crate) fn thrown(&self) -> napi::Error {
         let (code, message) = match self {
             Failure::Core(error) => (error.kind().name(), error.message()),
             Failure::Invalid(message) => (onceward::ErrorKind::Invalid.name(), *message),

@@ -116,11 +116,18 @@ impl Outstanding {
 
     /// Notes an acknowledgement, to be committed with the next receive.
     pub(crate) fn ack(&self, receipt: Receipt) -> Result<()> {
+        if self.ack_at_once(receipt)? {
+            return Ok(());
+        }
+        let lost = self.settle(Verb::Ack, vec![receipt])?;
+        lost.first().map_or(Ok(()), |receipt| Err(lease_lost(*receipt)))
+    }
+
+    /// Notes an acknowledgement, unless the consumer has ended. Waits for nothing.
+    pub(crate) fn ack_at_once(&self, receipt: Receipt) -> Result<bool> {
         let mut state = self.lock();
         if state.closed {
-            drop(state);
-            let lost = self.settle(Verb::Ack, vec![receipt])?;
-            return lost.first().map_or(Ok(()), |receipt| Err(lease_lost(*receipt)));
+            return Ok(false);
         }
         self.subscription.queue().engine.check_usable()?;
         if state.held.remove(&receipt).is_none() {
@@ -128,7 +135,26 @@ impl Outstanding {
         }
         state.noted.push(receipt);
         state.noted_since.get_or_insert_with(Instant::now);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether the delivery is still this consumer's; it counts as handed out from here on.
+    pub(crate) fn hand_out(&self, receipt: Receipt) -> bool {
+        let mut state = self.lock();
+        if self.subscription.queue().semantics() == Semantics::AtMostOnce {
+            // It is gone from the file: whatever became of its consumer, it is handed out now or never.
+            if !state.closed {
+                state.held.insert(receipt, Held { handed_out: true, ordering_key: None });
+            }
+            return true;
+        }
+        match state.held.get_mut(&receipt) {
+            Some(held) => {
+                held.handed_out = true;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The delivery was settled in another way.
@@ -272,38 +298,52 @@ impl Consumer {
     /// As [`Subscription::receive_many`], and `LeaseLost` for a noted acknowledgement that came too late.
     pub fn receive(&mut self, wait: Duration) -> Result<Option<Delivery>> {
         crate::subscription::check_wait(wait)?;
+        while self.has_more(wait)? {
+            while let Some(raw) = self.buffer.pop_front() {
+                if self.outstanding.hand_out(raw.receipt()) {
+                    return self.delivery(raw).map(Some);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`receive`](Consumer::receive), but everything that has been received at once, for callers to whom every wait is
+    /// dear, such as another language's event loop. Empty when nothing came, or after [`StopHandle::stop`].
+    ///
+    /// Ask [`Delivery::hand_out`] of each when its turn has come: until then it counts as not handed out.
+    ///
+    /// # Errors
+    /// As [`receive`](Consumer::receive).
+    pub fn receive_ahead(&mut self, wait: Duration) -> Result<Vec<Delivery>> {
+        crate::subscription::check_wait(wait)?;
+        if !self.has_more(wait)? {
+            return Ok(Vec::new());
+        }
+        let received = std::mem::take(&mut self.buffer);
+        received.into_iter().map(|raw| self.delivery(raw)).collect()
+    }
+
+    fn delivery(&self, raw: RawDelivery) -> Result<Delivery> {
+        Delivery::new(self.subscription.clone(), raw, Some(Arc::clone(&self.outstanding)))
+    }
+
+    /// Whether there is something to hand out, when need be after receiving it. An acknowledgement that came too late comes
+    /// first.
+    fn has_more(&mut self, wait: Duration) -> Result<bool> {
         loop {
             if let Some(receipt) = self.outstanding.lock().lost.pop_front() {
                 return Err(lease_lost(receipt));
             }
             if self.stopped.load(Ordering::SeqCst) {
-                return Ok(None);
+                return Ok(false);
             }
-            while let Some(raw) = self.buffer.pop_front() {
-                if self.hand_out(&raw) {
-                    return Delivery::new(self.subscription.clone(), raw, Some(Arc::clone(&self.outstanding)))
-                        .map(Some);
-                }
+            if !self.buffer.is_empty() {
+                return Ok(true);
             }
             if !self.fill(wait)? {
-                return Ok(None);
+                return Ok(false);
             }
-        }
-    }
-
-    /// Whether the delivery is still this consumer's.
-    fn hand_out(&self, raw: &RawDelivery) -> bool {
-        if self.subscription.queue().semantics() == Semantics::AtMostOnce {
-            // It is gone from the file: whatever became of its consumer, it is handed out now or never.
-            self.outstanding.lock().held.insert(raw.receipt(), Held { handed_out: true, ordering_key: None });
-            return true;
-        }
-        match self.outstanding.lock().held.get_mut(&raw.receipt()) {
-            Some(held) => {
-                held.handed_out = true;
-                true
-            }
-            None => false,
         }
     }
 
@@ -363,19 +403,23 @@ impl Consumer {
 
     fn end(&mut self) -> Result<()> {
         let flushed = self.outstanding.flush();
-        let (prefetched, unsettled, lost) = {
+        self.buffer.clear();
+        let (unsettled, prefetched, lost) = {
             let mut state = self.outstanding.lock();
             if state.closed {
                 return Ok(());
             }
             state.closed = true;
-            let unsettled: Vec<Receipt> =
-                state.held.iter().filter(|(_, held)| held.handed_out).map(|(receipt, _)| *receipt).collect();
-            state.held.clear();
-            (std::mem::take(&mut self.buffer), unsettled, state.lost.pop_front())
+            let (handed_out, prefetched): (Vec<_>, Vec<_>) =
+                std::mem::take(&mut state.held).into_iter().partition(|(_, held)| held.handed_out);
+            let receipts = |held: Vec<(Receipt, Held)>| held.into_iter().map(|(receipt, _)| receipt).collect();
+            let (unsettled, prefetched): (Vec<Receipt>, Vec<Receipt>) = (receipts(handed_out), receipts(prefetched));
+            (unsettled, prefetched, state.lost.pop_front())
         };
-        let released = self.subscription.give_back(prefetched);
-        let settled = if self.subscription.queue().semantics() == Semantics::AtMostOnce {
+        let at_most_once = self.subscription.queue().semantics() == Semantics::AtMostOnce;
+        let released =
+            if at_most_once { Ok(Vec::new()) } else { self.outstanding.settle(Verb::Release, prefetched) };
+        let settled = if at_most_once {
             Ok(Vec::new())
         } else {
             self.outstanding.settle(Nack::new().error(ENDED).verb()?, unsettled)

@@ -195,6 +195,29 @@ impl Delivery {
         Ok(())
     }
 
+    /// As [`ack`](Delivery::ack) where that waits for nothing: on a delivery from a [`Consumer`](crate::Consumer) that has
+    /// not ended. Elsewhere it does nothing and returns false.
+    ///
+    /// # Errors
+    /// As [`ack`](Delivery::ack).
+    pub fn ack_at_once(&self) -> Result<bool> {
+        let Some(outstanding) = &self.outstanding else { return Ok(false) };
+        self.check_unsettled()?;
+        let noted = outstanding.ack_at_once(self.receipt())?;
+        if noted {
+            self.mark_settled(&Verb::Ack);
+        }
+        Ok(noted)
+    }
+
+    /// Whether its turn to be handled may come, for a delivery from [`Consumer::receive_ahead`](crate::Consumer::receive_ahead):
+    /// false when the consumer has ended or its lease is known to be lost (never on an at-most-once queue). From here on it
+    /// counts as handed out: when its consumer ends before it is settled, it is given back as failed, and before, as never
+    /// delivered.
+    pub fn hand_out(&self) -> bool {
+        self.outstanding.as_ref().is_none_or(|outstanding| outstanding.hand_out(self.receipt()))
+    }
+
     /// Gives the message back as failed: it is offered again after a delay, or dead-lettered when its attempts are used up.
     ///
     /// # Errors

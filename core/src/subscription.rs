@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::consumer::{ConsumeOptions, Consumer};
-use crate::delivery::{Delivery, Nack, RawDelivery, check_words};
+use crate::delivery::{Delivery, Nack, check_words};
 use crate::engine::operation::{Letters, Operation, Receive, Received, Reply, Settle, SubscriptionId, Verb};
 use crate::engine::{LOOK_AGAIN, bell, read};
 use crate::error::{Error, Result};
@@ -417,14 +417,6 @@ impl Subscription {
                 None => return Ok(total),
             }
         }
-    }
-
-    pub(crate) fn give_back(&self, prefetched: impl IntoIterator<Item = RawDelivery>) -> Result<()> {
-        let receipts: Vec<Receipt> = prefetched.into_iter().map(|raw| raw.receipt()).collect();
-        if receipts.is_empty() || self.inner.queue.semantics() == crate::Semantics::AtMostOnce {
-            return Ok(());
-        }
-        self.settle(Verb::Release, receipts).map(|_| ())
     }
 }
 

@@ -298,3 +298,57 @@ fn a_wait_that_is_too_long_is_refused() {
     let mut consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
     fails(consumer.receive(Duration::MAX), ErrorKind::Invalid, &["wait is", "86400s"]);
 }
+
+#[test]
+fn what_was_received_ahead_counts_as_handed_out_one_by_one() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(8)).expect("consumes");
+    let ahead = consumer.receive_ahead(Duration::ZERO).expect("receives");
+    assert_eq!(bodies(&ahead), ["0", "1", "2", "3", "4", "5", "6", "7"]);
+    assert!(ahead[0].hand_out() && ahead[0].ack_at_once().expect("is noted"));
+    assert!(ahead[1].hand_out());
+    let rest = consumer.receive_ahead(Duration::ZERO).expect("receives");
+    assert_eq!(bodies(&rest), ["8", "9"]);
+    assert_eq!(counts(&queue)[3], 9, "the acknowledgement was folded into the second receive");
+    assert!(consumer.receive_ahead(Duration::ZERO).expect("receives").is_empty());
+    consumer.close().expect("closes");
+    assert!(!ahead[2].hand_out(), "it was given back");
+    let mut again = take(&queue, 10);
+    again.sort_by_key(Delivery::id);
+    let attempts: Vec<u32> = again.iter().map(Delivery::attempt).collect();
+    assert_eq!(attempts, [2, 1, 1, 1, 1, 1, 1, 1, 1], "only what was handed out has used an attempt");
+}
+
+#[test]
+fn what_was_received_ahead_and_lost_meanwhile_is_not_handed_out() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let sent = ["a", "b"].map(|key| Message::new(key).ordering_key(key)).into_iter();
+    queue.send_many(sent.chain(["a2"].map(|body| Message::new(body).ordering_key("a")))).expect("sends");
+    let mut consumer = queue.consume(at_hand()).expect("consumes");
+    let ahead = consumer.receive_ahead(Duration::ZERO).expect("receives");
+    assert_eq!(bodies(&ahead), ["a", "b", "a2"]);
+    assert!(ahead[0].hand_out());
+    ahead[0].nack(&Nack::new().delay(HOUR)).expect("nacks");
+    assert!(ahead[1].hand_out(), "another line is not held up");
+    assert!(!ahead[2].hand_out(), "it waits for the one before it");
+    consumer.stop_handle().stop();
+    assert!(consumer.receive_ahead(Duration::ZERO).expect("ends").is_empty());
+}
+
+#[test]
+fn an_acknowledgement_at_once_is_noted_or_does_nothing() {
+    let world = World::new();
+    let queue = ten(&world);
+    let direct = take(&queue, 1).remove(0);
+    assert!(!direct.ack_at_once().expect("does nothing"));
+    direct.ack().expect("acks");
+    let mut consumer = queue.consume(at_hand()).expect("consumes");
+    let (first, second) = (next(&mut consumer), next(&mut consumer));
+    assert!(first.ack_at_once().expect("is noted"));
+    fails(first.ack_at_once().map(|_| ()), ErrorKind::Invalid, &["already"]);
+    consumer.close().expect("closes");
+    assert!(!second.ack_at_once().expect("the consumer has ended"));
+    assert_eq!(counts(&queue), [8, 0, 0, 0, 0]);
+}

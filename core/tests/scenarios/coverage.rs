@@ -23,6 +23,9 @@ const NOT_CALLED: &[(&str, &str, &str)] = &[
     ("Subscription::readiness", "Python and Node have their own event loops", "core/tests/readiness.rs"),
     ("Readiness::clear", "Python and Node have their own event loops", "core/tests/readiness.rs"),
     ("Readiness::subscription", "Python and Node have their own event loops", "core/src/readiness.rs"),
+    ("Consumer::receive_ahead", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
+    ("Delivery::hand_out", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
+    ("Delivery::ack_at_once", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Effect::not_called", "other languages call it for a coroutine that cannot be begun", "core/tests/once.rs"),
 ];
 
