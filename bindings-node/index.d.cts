@@ -189,7 +189,10 @@ export interface ReceiveOptions {
 }
 
 export interface ConsumeOptions {
-  /** How many messages are received at a time, 1 to 10,000. Default: 100. */
+  /**
+   * How many messages are received at a time, 1 to 10,000. Default: 100. While a batch is handled within 100 ms, the next one is
+   * received meanwhile, unless `batch` is 1.
+   */
   batch?: number;
   /** Ends when nothing came for this long. Without, it waits for ever. */
   waitMs?: number;

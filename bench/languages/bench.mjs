@@ -19,26 +19,58 @@ async function send(queue, first) {
   return [performance.now() - start, bodies];
 }
 
+function checked(deliveries, lost) {
+  if (lost.length > 0 || deliveries.length !== batch) {
+    throw new Error(`${deliveries.length} of ${batch} came, ${lost.length} leases were lost`);
+  }
+}
+
+/** One call after the other. */
 async function receive(queue) {
   const bodies = [];
   const start = performance.now();
   while (bodies.length < count) {
     const deliveries = await queue.receiveMany(batch);
     for (const delivery of deliveries) bodies.push(delivery.body);
-    const lost = await queue.ack(deliveries);
-    if (lost.length > 0 || deliveries.length !== batch) {
-      throw new Error(`${deliveries.length} of ${batch} came, ${lost.length} leases were lost`);
-    }
+    checked(deliveries, await queue.ack(deliveries));
   }
   return [performance.now() - start, bodies];
 }
 
+/** Six loops at once. */
+async function loops(queue) {
+  const bodies = [];
+  let begun = 0;
+  const loop = async () => {
+    while ((begun += batch) <= count) {
+      const deliveries = await queue.receiveMany(batch);
+      for (const delivery of deliveries) bodies.push(delivery.body);
+      checked(deliveries, await queue.ack(deliveries));
+    }
+  };
+  const start = performance.now();
+  await Promise.all([loop(), loop(), loop(), loop(), loop(), loop()]);
+  return [performance.now() - start, bodies];
+}
+
+async function consume(queue) {
+  const bodies = [];
+  const start = performance.now();
+  for await (const delivery of queue.consume({ batch })) {
+    bodies.push(delivery.body);
+    await delivery.ack();
+    if (bodies.length === count) break;
+  }
+  return [performance.now() - start, bodies];
+}
+
+const run = { send, receive, loops, consume }[call];
 const store = await open(path);
 const queue = await store.queue('bench', { semantics: 'at-least-once' });
 let [handled, sum] = [0, 0n];
 console.log('ready');
 for await (const _ of createInterface({ input: process.stdin })) {
-  const [millis, bodies] = call === 'send' ? await send(queue, handled) : await receive(queue);
+  const [millis, bodies] = await run(queue, handled);
   handled += count;
   for (const body of bodies) sum += Buffer.from(body).readBigUInt64LE();
   console.log(count / (millis / 1000));

@@ -33,6 +33,19 @@ def receive(queue: onceward.Queue, count: int, batch: int) -> tuple[float, int]:
     return time.perf_counter() - start, sum(int.from_bytes(body[:8], "little") for body in bodies)
 
 
+def consume(queue: onceward.Queue, count: int, batch: int) -> tuple[float, int]:
+    """Consume messages, reading each body."""
+    bodies: list[bytes] = []
+    start = time.perf_counter()
+    with queue.consume(batch=batch) as consumer:
+        for delivery in consumer:
+            bodies.append(delivery.body)
+            delivery.ack()
+            if len(bodies) == count:
+                break
+    return time.perf_counter() - start, sum(int.from_bytes(body[:8], "little") for body in bodies)
+
+
 def main() -> None:
     """Do as many runs as are asked for."""
     call, path, count, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -43,6 +56,8 @@ def main() -> None:
         for _ in sys.stdin:
             if call == "send":
                 seconds, numbers = send(queue, handled, count, batch)
+            elif call == "consume":
+                seconds, numbers = consume(queue, count, batch)
             else:
                 seconds, numbers = receive(queue, count, batch)
             handled += count

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::measure::Outcome;
-use crate::targets::{extra, memory, processes, wake_up};
+use crate::targets::{extra, languages, memory, processes, wake_up};
 
 /// The hidden first argument.
 pub(crate) const MARK: &str = "--child";
@@ -21,6 +21,7 @@ pub(crate) fn run(words: &[String]) -> Outcome<()> {
         "wake-sender" => wake_up::sender(words),
         "drain" => memory::child(words),
         "idle" => extra::idle_child(words),
+        "calls" => languages::calls(words),
         other => Err(format!("unknown role {other:?}").into()),
     }
 }

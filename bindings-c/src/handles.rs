@@ -4,26 +4,36 @@
 //! while it runs; so a handle that is NULL, freed, or of another type is an error and never a crash, and one that another
 //! thread frees meanwhile lives until the call is done.
 //!
-//! Invariants: an address is in the table from `give` until it is freed, under the kind of its type, and the table owns one
+//! Invariants: an address is in the table from `give` until it is freed, under its type, and the table owns one
 //! reference to it. Nothing of the core is called and nothing is freed under the table's locks. They are held over a fork.
 
+use std::any::TypeId;
 use std::cell::UnsafeCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use foldhash::fast::FixedState;
 
 use crate::border::Out;
 use crate::status::{Failure, Outcome};
 
 const SHARDS: usize = 16;
 
-/// What each handle type is called in errors, which also tells the types apart.
+/// What each handle type is called in errors.
 pub trait Handle: Send + Sync + 'static {
     /// The name of the type in the header.
     const KIND: &'static str;
 }
 
+/// What stands behind a handle.
+struct Kind {
+    of: TypeId,
+    name: &'static str,
+}
+
 /// By address, inverted: a table of plain addresses would hide forgotten handles from leak checkers.
-type Shard = HashMap<usize, &'static str>;
+type Shard = HashMap<usize, Kind, FixedState>;
 
 struct Table([Mutex<Shard>; SHARDS]);
 
@@ -61,7 +71,7 @@ extern "C" fn after_fork() {
 /// Hands an object to C. It is C's until it is freed.
 pub(crate) fn give<T: Handle>(object: T, out: &Out<'_, T>) {
     let pointer = Arc::into_raw(Arc::new(object));
-    TABLE.shard(pointer as usize).insert(!(pointer as usize), T::KIND);
+    TABLE.shard(pointer as usize).insert(!(pointer as usize), Kind { of: TypeId::of::<T>(), name: T::KIND });
     out.set(pointer.cast_mut());
 }
 
@@ -72,14 +82,14 @@ pub(crate) fn get<T: Handle>(pointer: *const T) -> Outcome<Arc<T>> {
     }
     let shard = TABLE.shard(pointer as usize);
     match shard.get(&!(pointer as usize)) {
-        Some(kind) if *kind == T::KIND => {
-            // SAFETY: the table owns a reference to what stands in it, which is a `T` by its kind, and its lock is held.
+        Some(kind) if kind.of == TypeId::of::<T>() => {
+            // SAFETY: the table owns a reference to what stands in it, which is a `T`, and its lock is held.
             unsafe {
                 Arc::increment_strong_count(pointer);
                 Ok(Arc::from_raw(pointer))
             }
         }
-        Some(kind) => Err(Failure::invalid(format!("the handle is an {kind}, where an {} is wanted", T::KIND))),
+        Some(kind) => Err(Failure::invalid(format!("the handle is an {}, where an {} is wanted", kind.name, T::KIND))),
         None => Err(Failure::invalid(format!("the {} is none: it was freed, or never was one", T::KIND))),
     }
 }
@@ -87,13 +97,12 @@ pub(crate) fn get<T: Handle>(pointer: *const T) -> Outcome<Arc<T>> {
 /// Takes a handle back. Anything but a living one of this type is left alone.
 pub(crate) fn free<T: Handle>(pointer: *mut T) {
     let address = pointer as usize;
-    let known = {
-        let mut shard = TABLE.shard(address);
-        let known = shard.get(&!address) == Some(&T::KIND);
-        if known {
-            shard.remove(&!address);
+    let known = match TABLE.shard(address).entry(!address) {
+        Entry::Occupied(entry) if entry.get().of == TypeId::of::<T>() => {
+            entry.remove();
+            true
         }
-        known
+        _ => false,
     };
     if known {
         // SAFETY: the table's reference, which nobody else can take now. A panic of a destructor stops here.

@@ -218,18 +218,19 @@ pub struct onceward_message_view {
 pub(crate) struct Content {
     view: onceward_message_view,
     /// What the view points to.
-    _kept: Kept,
+    _body: Vec<u8>,
+    _kept: Option<Box<Kept>>,
 }
 
+/// What most messages have none of.
 struct Kept {
-    _body: Vec<u8>,
     _keys: [Option<CString>; 2],
     _names: Vec<CString>,
     _values: Vec<Vec<u8>>,
     _headers: Vec<onceward_header>,
 }
 
-// SAFETY: the pointers of the view and of the headers lead into `_kept`, which nobody changes and which goes along.
+// SAFETY: the pointers of the view and of the headers lead into `_body` and `_kept`, which nobody changes and which go along.
 unsafe impl Send for Content {}
 // SAFETY: as above.
 unsafe impl Sync for Content {}
@@ -276,6 +277,32 @@ impl Content {
 
     fn new(parts: Parts<'_>) -> Self {
         let Parts { id, body, keys, headers, sent_at_ms, priority, attempt } = parts;
+        let mut view = onceward_message_view {
+            id: id.get(),
+            token: 0,
+            body: body.as_ptr().cast(),
+            body_size: body.len(),
+            key: ptr::null(),
+            ordering_key: ptr::null(),
+            headers: ptr::null(),
+            header_count: 0,
+            sent_at_ms,
+            lease_expires_at_ms: 0,
+            attempt,
+            priority: priority.into(),
+        };
+        let has_more = keys.iter().any(Option::is_some) || !headers.is_empty();
+        let kept = has_more.then(|| Box::new(Kept::new(keys, headers, &mut view)));
+        Content { view, _body: body, _kept: kept }
+    }
+
+    pub(crate) fn view(&self) -> &onceward_message_view {
+        &self.view
+    }
+}
+
+impl Kept {
+    fn new(keys: [Option<&str>; 2], headers: &Headers, view: &mut onceward_message_view) -> Self {
         let keys = keys.map(|key| key.map(text));
         let names: Vec<CString> = headers.keys().map(|name| text(name.as_str())).collect();
         let values: Vec<Vec<u8>> = headers.values().map(bytes_and_nul).collect();
@@ -293,27 +320,10 @@ impl Content {
                 },
             })
             .collect();
-        let key = |index: usize| keys[index].as_ref().map_or(ptr::null(), |key| key.as_ptr());
-        let view = onceward_message_view {
-            id: id.get(),
-            token: 0,
-            body: body.as_ptr().cast(),
-            body_size: body.len(),
-            key: key(0),
-            ordering_key: key(1),
-            headers: headers.as_ptr(),
-            header_count: headers.len(),
-            sent_at_ms,
-            lease_expires_at_ms: 0,
-            attempt,
-            priority: priority.into(),
-        };
-        let kept = Kept { _body: body, _keys: keys, _names: names, _values: values, _headers: headers };
-        Content { view, _kept: kept }
-    }
-
-    pub(crate) fn view(&self) -> &onceward_message_view {
-        &self.view
+        [view.key, view.ordering_key] =
+            [0, 1].map(|index: usize| keys[index].as_ref().map_or(ptr::null(), |key| key.as_ptr()));
+        (view.headers, view.header_count) = (headers.as_ptr(), headers.len());
+        Kept { _keys: keys, _names: names, _values: values, _headers: headers }
     }
 }
 

@@ -6,6 +6,9 @@ const { deliveriesOf, isStillOurs } = require('./delivery.cjs');
 const { settled } = require('./errors.cjs');
 const { attach, parts } = require('./handles.cjs');
 
+/** Where a batch was handled within this time, in milliseconds, the one after the next is received meanwhile. */
+const QUICK_MS = 100;
+
 class Consumer {
   constructor(receiver, store, source, given) {
     const { batch = 100, waitMs, leaseMs, signal } = check.checked('consume', given, {
@@ -15,7 +18,13 @@ class Consumer {
       signal: check.signal,
     });
     const start = () => settled(source.consume(batch, leaseMs));
-    attach(this, { receiver, store, start, waitMs, signal, native: undefined, ended: false, ahead: [], at: 0 });
+    attach(this, {
+      ...{ receiver, store, start, batch, waitMs, signal, native: undefined, ended: false },
+      // What was received ahead, how far it is handed out, since when it is there, and whether handling is quick.
+      ...{ ahead: [], at: 0, since: -Infinity, quick: false },
+      // Receiving more in the meantime, and why that failed.
+      ...{ fetching: undefined, failed: undefined },
+    });
   }
 
   async next() {
@@ -25,14 +34,18 @@ class Consumer {
       if (own.ended) return end(this);
       while (own.at < own.ahead.length) {
         const delivery = own.ahead[own.at++];
-        if (isStillOurs(delivery)) return { done: false, value: delivery };
+        if (isStillOurs(delivery)) {
+          fetchAhead(own);
+          return { done: false, value: delivery };
+        }
       }
-      const found = await more(own);
-      if (found.length > 0) {
-        // Another call of this may have brought some as well.
-        own.ahead = own.ahead.slice(own.at).concat(found);
-        own.at = 0;
-      } else if (own.at === own.ahead.length) {
+      if (own.fetching !== undefined) {
+        await own.fetching;
+      } else if (own.failed !== undefined) {
+        const { error } = own.failed;
+        own.failed = undefined;
+        throw error;
+      } else if (!(await more(own, own.waitMs)) && own.at === own.ahead.length) {
         const ended = await end(this);
         own.signal?.throwIfAborted();
         return ended;
@@ -90,18 +103,40 @@ function begun(own) {
   return own.native;
 }
 
-/** What comes next, received ahead of its turn; nothing when the wait is over or the consumer was stopped. */
-async function more(own) {
+/**
+ * Receives what is to be handed out next. Returns false when nothing came in that time, or the consumer was stopped; it waits for
+ * ever without a time.
+ */
+async function more(own, waitMs) {
   const native = await begun(own);
-  if (own.ended) return [];
+  if (own.ended) return false;
   const onAbort = () => native.stop();
   own.signal?.addEventListener('abort', onAbort, { once: true });
   if (own.signal?.aborted) native.stop();
   try {
-    return deliveriesOf(own.receiver, own.store, await settled(native.next(own.waitMs)));
+    const found = deliveriesOf(own.receiver, own.store, await settled(native.next(waitMs)));
+    own.ahead = own.ahead.slice(own.at).concat(found);
+    own.at = 0;
+    const now = performance.now();
+    own.quick = found.length === own.batch && now - own.since < QUICK_MS;
+    own.since = now;
+    return found.length > 0;
   } finally {
     own.signal?.removeEventListener('abort', onAbort);
   }
+}
+
+/** Receives the next batch while the last one is being handled, if that goes quickly and there is more. */
+function fetchAhead(own) {
+  const left = own.ahead.length - own.at;
+  if (!own.quick || left === 0 || left >= own.batch || own.fetching !== undefined || own.failed !== undefined) return;
+  const done = () => {
+    own.fetching = undefined;
+  };
+  own.fetching = more(own, 0).then(done, (error) => {
+    own.failed = { error };
+    done();
+  });
 }
 
 async function end(consumer) {

@@ -1,11 +1,13 @@
 //! Where calls run: futures where they are woken, short calls on the threads of the runtime, what belongs together on a lane.
 
 use std::any::Any;
+use std::cell::OnceCell;
 use std::future::Future;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{OnceLock, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::task::{Context, Poll};
 use std::thread;
 
@@ -84,7 +86,12 @@ where
     };
     // What wakes it may have no runtime at hand, or one of its own.
     let runtime = within_runtime_if_available(Handle::current);
+    let ended = ended(*env)?;
     let run = move |runnable: Runnable| {
+        if ended.load(Ordering::SeqCst) {
+            // Nobody is there to answer, and the runtime, which is ending, wakes everything once more.
+            return;
+        }
         let _entered = runtime.enter();
         runnable.run();
     };
@@ -92,6 +99,21 @@ where
     task.detach();
     runnable.schedule();
     Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}
+
+/// Whether the event loop of this thread has ended.
+fn ended(env: Env) -> napi::Result<Arc<AtomicBool>> {
+    thread_local! {
+        static ENDED: OnceCell<Arc<AtomicBool>> = const { OnceCell::new() };
+    }
+    ENDED.with(|known| {
+        if let Some(ended) = known.get() {
+            return Ok(Arc::clone(ended));
+        }
+        let ended = Arc::new(AtomicBool::new(false));
+        env.add_env_cleanup_hook(Arc::clone(&ended), |ended| ended.store(true, Ordering::SeqCst))?;
+        Ok(Arc::clone(known.get_or_init(|| ended)))
+    })
 }
 
 /// A future whose panics are failures.

@@ -95,6 +95,43 @@ test('consuming hands out everything once, and leaving the loop gives back the r
   assert.deepEqual(left.map((delivery) => [delivery.body.toString(), delivery.attempt]), [['4', 1]]);
 });
 
+test('consuming quickly, batches ahead of their turn are handed out once and in order, and given back unused', async (t) => {
+  const queue = await filled(t, 1000);
+  const seen = [];
+  for await (const delivery of queue.consume({ batch: 10 })) {
+    seen.push(Number(delivery.body));
+    await delivery.ack();
+    if (seen.length === 555) break;
+  }
+  assert.deepEqual(seen, Array.from({ length: 555 }, (_, number) => number));
+  assert.deepEqual([(await queue.stats()).ready, (await queue.stats()).inFlight], [445, 0]);
+  const left = await queue.receiveMany(1000);
+  assert.deepEqual(left.map(({ body }) => Number(body)).sort((a, b) => a - b), Array.from({ length: 445 }, (_, at) => 555 + at));
+  assert.ok(left.every(({ attempt }) => attempt === 1), 'none has used an attempt');
+});
+
+test('what was received ahead is not handed out when its line was given back meanwhile', async (t) => {
+  const queue = await filled(t, 0);
+  await queue.sendMany(['a', 'b', 'a2'].map((body) => ({ body, orderingKey: body[0] })));
+  const seen = [];
+  for await (const delivery of queue.consume({ waitMs: 0 })) {
+    seen.push(delivery.body.toString());
+    if (seen.length === 1) await delivery.nack({ delayMs: 60_000 });
+    else await delivery.ack();
+  }
+  assert.deepEqual(seen, ['a', 'b']);
+});
+
+test('a consumer that is stopped by its handler ends and gives back what it had received', async (t) => {
+  const queue = await filled(t, 3);
+  const consumer = queue.consume();
+  for await (const delivery of consumer) {
+    await delivery.ack();
+    consumer.stop();
+  }
+  assert.deepEqual([(await queue.stats()).ready, (await queue.stats()).inFlight], [2, 0]);
+});
+
 test('an error in the loop gives back what was not settled, as failed', async (t) => {
   const queue = await filled(t, 1);
   await assert.rejects(async () => {

@@ -417,8 +417,7 @@ impl Consumer {
             (unsettled, prefetched, state.lost.pop_front())
         };
         let at_most_once = self.subscription.queue().semantics() == Semantics::AtMostOnce;
-        let released =
-            if at_most_once { Ok(Vec::new()) } else { self.outstanding.settle(Verb::Release, prefetched) };
+        let released = if at_most_once { Ok(Vec::new()) } else { self.outstanding.settle(Verb::Release, prefetched) };
         let settled = if at_most_once {
             Ok(Vec::new())
         } else {

@@ -3,12 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use onceward::{Delivery, Message, Queue, Receipt, ReceiveOptions, Semantics, Store};
+use onceward::{ConsumeOptions, Delivery, Message, Queue, Receipt, ReceiveOptions, Semantics, Store, Subscription};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::args::Plan;
-use crate::children::Child;
+use crate::children::{self, Child};
 use crate::load::{self, Tally};
 use crate::measure::{Outcome, Pairs, alternate, alternate_sides, per_second, verify};
 use crate::ours::Ours;
@@ -16,7 +19,9 @@ use crate::report::{Bound, Report, Row, Unit};
 
 const BATCH: usize = 100;
 /// Messages in a run.
-const COUNT: usize = 20_000;
+const COUNT: usize = 40_000;
+/// Loops at once, where there are several; the other side has as many.
+const LOOPS: usize = 6;
 const SEND_TARGET: Bound = Bound::AtLeast(0.6);
 const RECEIVE_TARGET: Bound = Bound::AtLeast(0.5);
 
@@ -49,13 +54,31 @@ fn node() -> Outcome<Command> {
     Ok(command)
 }
 
-/// Python and Node: messages in batches.
+/// A way to receive: the word for it, how it is called, and what it should reach.
+type Way = (&'static str, &'static str, Bound);
+
+/// Python and Node: messages in batches. A call from Node is a promise, and waits for a thread on its way there and on its way
+/// back: a program that cares for its rate has several on their way. So does Rust then, from as many threads.
 pub(crate) fn batches(plan: &Plan, report: &mut Report) -> Outcome<()> {
-    for (language, program) in [("Python", python as fn() -> Outcome<Command>), ("Node", node)] {
+    let languages: [(&str, fn() -> Outcome<Command>, &[Way]); 2] = [
+        ("Python", python, &[("receive", "receive+ack", RECEIVE_TARGET), ("consume", "consume()", Bound::None)]),
+        (
+            "Node",
+            node,
+            &[
+                ("loops", "six loops at once, receive+ack", RECEIVE_TARGET),
+                ("receive", "one loop, receive+ack", Bound::None),
+                ("consume", "consume()", Bound::None),
+            ],
+        ),
+    ];
+    for (language, program, ways) in languages {
         let pairs = send_pairs(plan, program()?)?;
         report.add(rates(format!("{language}: send x{BATCH} beside Rust, synced"), &pairs, SEND_TARGET));
-        let pairs = receive_pairs(plan, program()?)?;
-        report.add(rates(format!("{language}: receive+ack x{BATCH} beside Rust, not synced"), &pairs, RECEIVE_TARGET));
+        for (call, what, bound) in ways {
+            let pairs = receive_pairs(plan, program()?, call)?;
+            report.add(rates(format!("{language}: {what} x{BATCH} beside Rust, not synced"), &pairs, *bound));
+        }
     }
     Ok(())
 }
@@ -102,13 +125,13 @@ fn send_pairs(plan: &Plan, program: Command) -> Outcome<Pairs> {
     Ok(pairs)
 }
 
-fn receive_pairs(plan: &Plan, program: Command) -> Outcome<Pairs> {
+fn receive_pairs(plan: &Plan, program: Command, call: &str) -> Outcome<Pairs> {
     let count = plan.size(COUNT, BATCH * 2);
     let total = count * (plan.runs + 1);
     let rust = Ours::filled(&plan.file("rust"), Semantics::AtLeastOnce, total)?;
     let theirs = Ours::filled(&plan.file("theirs"), Semantics::AtLeastOnce, total)?;
     theirs.store.close()?;
-    let mut child = start(program, "receive", &plan.file("theirs"), count)?;
+    let mut child = start(program, call, &plan.file("theirs"), count)?;
     let mut received = Tally::default();
     let pairs = alternate(
         plan.runs,
@@ -116,11 +139,10 @@ fn receive_pairs(plan: &Plan, program: Command) -> Outcome<Pairs> {
         || {
             let mut bodies = Vec::with_capacity(count);
             let start = Instant::now();
-            while bodies.len() < count {
-                let deliveries = rust.queue.receive_many(&ReceiveOptions::new().max(BATCH))?;
-                let receipts: Vec<Receipt> = deliveries.iter().map(Delivery::receipt).collect();
-                bodies.extend(deliveries.into_iter().map(|mut delivery| delivery.take_body()));
-                rust.ack(&receipts)?;
+            match call {
+                "consume" => consume(&rust, &mut bodies, count)?,
+                "loops" => loops(&rust, &mut bodies, count)?,
+                _ => receive(&rust, &mut bodies, count)?,
             }
             let rate = per_second(count, start.elapsed());
             bodies.iter().try_for_each(|body| received.add(body))?;
@@ -138,33 +160,103 @@ fn receive_pairs(plan: &Plan, program: Command) -> Outcome<Pairs> {
     Ok(pairs)
 }
 
+fn receive(ours: &Ours, bodies: &mut Vec<Vec<u8>>, count: usize) -> Outcome<()> {
+    while bodies.len() < count {
+        let deliveries = ours.queue.receive_many(&ReceiveOptions::new().max(BATCH))?;
+        let receipts: Vec<Receipt> = deliveries.iter().map(Delivery::receipt).collect();
+        bodies.extend(deliveries.into_iter().map(|mut delivery| delivery.take_body()));
+        ours.ack(&receipts)?;
+    }
+    Ok(())
+}
+
+fn loops(ours: &Ours, bodies: &mut Vec<Vec<u8>>, count: usize) -> Outcome<()> {
+    let begun = AtomicUsize::new(0);
+    let a_loop = || {
+        let mut bodies = Vec::with_capacity(count);
+        while begun.fetch_add(BATCH, Ordering::Relaxed) < count {
+            let more = bodies.len() + BATCH;
+            receive(ours, &mut bodies, more)?;
+        }
+        Ok(bodies)
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..LOOPS).map(|_| scope.spawn(a_loop)).collect();
+        for thread in threads {
+            let found: Outcome<Vec<Vec<u8>>> = thread.join().map_err(|_| "a thread panicked")?;
+            bodies.extend(found?);
+        }
+        Ok(())
+    })
+}
+
+fn consume(ours: &Ours, bodies: &mut Vec<Vec<u8>>, count: usize) -> Outcome<()> {
+    let mut consumer = ours.queue.consume(ConsumeOptions::new().batch(BATCH))?;
+    for delivery in consumer.by_ref().take(count) {
+        let mut delivery = delivery?;
+        bodies.push(delivery.take_body());
+        delivery.ack()?;
+    }
+    Ok(consumer.close()?)
+}
+
 /// C: what a call takes beyond the same call from Rust.
 pub(crate) fn c_calls(plan: &Plan, report: &mut Report) -> Outcome<()> {
     let program = c_program(plan)?;
+    // They take turns, and no core is as fast as the other: both have the same one. Children inherit it.
+    let everywhere = sched_getaffinity(None)?;
+    let mut here = CpuSet::new();
+    here.set((0..CpuSet::MAX_CPU).find(|cpu| everywhere.is_set(*cpu)).ok_or("this process may run nowhere")?);
+    sched_setaffinity(None, &here)?;
+    let done = c_rows(plan, report, &program);
+    sched_setaffinity(None, &everywhere)?;
+    done?;
+    plan.clear()
+}
+
+fn c_rows(plan: &Plan, report: &mut Report, program: &Path) -> Outcome<()> {
     let (count, turns) = (plan.size(TURN, 10), plan.size(TURNS, 2));
     for (call, what, calls) in [
         ("send", "C: a send in memory over the same in Rust", 1.0),
         ("receive", "C: receive, read, ack, free in memory over Rust, per call", 4.0),
         ("ask", "C: the smallest call over the same in Rust", 1.0),
     ] {
-        let mut child = Child::spawn(Command::new(&program).args([call, &count.to_string()]))?;
-        let rust = Rust::new(call)?;
         let mut medians = Pairs::default();
         for run in 0..=plan.runs {
-            let pairs = alternate_sides(turns, || Ok(child.ask()? / calls), || Ok(rust.run(count)? / calls))?;
+            // Where a process happens to lie in memory is worth more than what is measured: each run has new ones.
+            let mut c = Child::spawn(Command::new(program).args([call, &count.to_string()]))?;
+            let mut rust = Child::start("calls", &[call.to_owned(), count.to_string()])?;
+            let pairs = alternate_sides(turns, || Ok(c.ask()? / calls), || Ok(rust.ask()? / calls))?;
             if run > 0 {
                 medians.push_medians(&pairs);
             }
+            for child in [c, rust] {
+                let made = child.finish()?.get("count")?;
+                verify(made == (count * turns) as u64, || format!("one side made {made} calls"))?;
+            }
         }
-        let made = child.finish()?.get("count")?;
-        verify(made == (count * turns * (plan.runs + 1)) as u64, || format!("C made {made} calls"))?;
         report.add(Row::new(what, Unit::Nanos, medians.differences(), C_TARGET).sides(
             Unit::Nanos,
             &medians.ours,
             &medians.other,
         ));
     }
-    plan.clear()
+    Ok(())
+}
+
+/// The Rust side of the calls from C, as a child: does a run for each line that it reads.
+pub(crate) fn calls(words: &[String]) -> Outcome<()> {
+    let count = children::number(words, 1)? as usize;
+    let rust = Rust::new(children::word(words, 0)?)?;
+    println!("ready");
+    let mut made = 0;
+    for line in std::io::stdin().lines() {
+        line?;
+        println!("{}", rust.run(count)?);
+        made += count;
+    }
+    println!("count {made}");
+    Ok(())
 }
 
 /// Compiles the C side against the library that stands beside this program.
@@ -188,6 +280,7 @@ fn c_program(plan: &Plan) -> Outcome<PathBuf> {
 struct Rust {
     store: Store,
     queue: Queue,
+    incoming: Subscription,
     asked: Option<Delivery>,
     call: String,
 }
@@ -196,10 +289,11 @@ impl Rust {
     fn new(call: &str) -> Outcome<Self> {
         let store = Store::open(onceward::IN_MEMORY)?;
         let queue = store.queue("bench", Semantics::AtLeastOnce)?;
-        let mut rust = Rust { store, queue, asked: None, call: call.to_owned() };
+        let incoming = queue.default_subscription()?;
+        let mut rust = Rust { store, queue, incoming, asked: None, call: call.to_owned() };
         if call == "ask" {
             rust.send(1)?;
-            rust.asked = rust.queue.receive(Duration::ZERO)?;
+            rust.asked = rust.incoming.receive(Duration::ZERO)?;
         }
         Ok(rust)
     }
@@ -222,10 +316,11 @@ impl Rust {
     }
 
     fn send(&self, count: usize) -> Outcome<Duration> {
-        let bodies = vec![vec![0; load::BODY_BYTES]; count];
+        let body = vec![0; load::BODY_BYTES];
         let start = Instant::now();
-        for body in bodies {
-            self.queue.send(Message::new(body))?;
+        for _ in 0..count {
+            // Copied, as C's is.
+            self.queue.send(Message::new(body.as_slice()))?;
         }
         Ok(start.elapsed())
     }
@@ -233,7 +328,7 @@ impl Rust {
     fn receive(&self, count: usize) -> Outcome<Duration> {
         let start = Instant::now();
         for _ in 0..count {
-            let delivery = self.queue.receive(Duration::ZERO)?.ok_or("nothing came")?;
+            let delivery = self.incoming.receive(Duration::ZERO)?.ok_or("nothing came")?;
             verify(delivery.body().len() == load::BODY_BYTES, || "another body came".to_owned())?;
             delivery.ack()?;
         }

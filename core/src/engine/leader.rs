@@ -155,7 +155,7 @@ impl Turn {
 
     /// Runs an operation and waits for its answer, for at most `patience` until it begins.
     pub(crate) fn call(&self, operation: Operation, patience: Duration, runner: &impl Run) -> Result<Reply> {
-        let (group, index, lead) = self.join(operation, None);
+        let (group, index, lead) = self.join(operation);
         if lead {
             self.lead(&group, runner);
             return group.take_answer(index);
@@ -164,20 +164,24 @@ impl Turn {
         group.take_answer(index)
     }
 
-    /// Adds an operation that is answered through `completion`. Somebody must then [`Turn::follow`] the group.
+    /// Adds an operation that is answered through `completion`. Somebody must then [`Turn::follow`] the group, and until
+    /// somebody does, more may join it: calls that a program makes in one go share a commit.
     #[cfg(feature = "tokio")]
     pub(crate) fn submit(&self, operation: Operation, completion: Completion) -> Arc<Group> {
-        let (group, _, lead) = self.join(operation, Some(completion));
-        if lead {
+        let mut turn = self.lock();
+        let group = Arc::clone(&turn.forming);
+        group.add(operation, Some(completion));
+        if !turn.busy && !turn.gathers() {
+            turn.busy = true;
             group.set(LEADERLESS, 1);
         }
         group
     }
 
-    fn join(&self, operation: Operation, completion: Option<Completion>) -> (Arc<Group>, usize, bool) {
+    fn join(&self, operation: Operation) -> (Arc<Group>, usize, bool) {
         let mut turn = self.lock();
         let group = Arc::clone(&turn.forming);
-        let index = group.add(operation, completion);
+        let index = group.add(operation, None);
         let lead = !turn.busy && !turn.gathers();
         if lead {
             turn.busy = true;
