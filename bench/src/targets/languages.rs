@@ -60,25 +60,28 @@ type Way = (&'static str, &'static str, Bound);
 /// Python and Node: messages in batches. A call from Node is a promise, and waits for a thread on its way there and on its way
 /// back: a program that cares for its rate has several on their way. So does Rust then, from as many threads.
 pub(crate) fn batches(plan: &Plan, report: &mut Report) -> Outcome<()> {
-    let languages: [(&str, fn() -> Outcome<Command>, &[Way]); 2] = [
-        ("Python", python, &[("receive", "receive+ack", RECEIVE_TARGET), ("consume", "consume()", Bound::None)]),
-        (
-            "Node",
-            node,
-            &[
-                ("loops", "six loops at once, receive+ack", RECEIVE_TARGET),
-                ("receive", "one loop, receive+ack", Bound::None),
-                ("consume", "consume()", Bound::None),
-            ],
-        ),
+    let python_ways: [Way; 2] = [("receive", "receive+ack", RECEIVE_TARGET), ("consume", "consume()", Bound::None)];
+    let node_ways: [Way; 3] = [
+        ("loops", "six loops at once, receive+ack", RECEIVE_TARGET),
+        ("receive", "one loop, receive+ack", Bound::None),
+        ("consume", "consume()", Bound::None),
     ];
-    for (language, program, ways) in languages {
-        let pairs = send_pairs(plan, program()?)?;
-        report.add(rates(format!("{language}: send x{BATCH} beside Rust, synced"), &pairs, SEND_TARGET));
-        for (call, what, bound) in ways {
-            let pairs = receive_pairs(plan, program()?, call)?;
-            report.add(rates(format!("{language}: {what} x{BATCH} beside Rust, not synced"), &pairs, *bound));
-        }
+    language(plan, report, "Python", python, &python_ways)?;
+    language(plan, report, "Node", node, &node_ways)
+}
+
+fn language(
+    plan: &Plan,
+    report: &mut Report,
+    name: &str,
+    program: fn() -> Outcome<Command>,
+    ways: &[Way],
+) -> Outcome<()> {
+    let pairs = send_pairs(plan, program()?)?;
+    report.add(rates(format!("{name}: send x{BATCH} beside Rust, synced"), &pairs, SEND_TARGET));
+    for (call, what, bound) in ways {
+        let pairs = receive_pairs(plan, program()?, call)?;
+        report.add(rates(format!("{name}: {what} x{BATCH} beside Rust, not synced"), &pairs, *bound));
     }
     Ok(())
 }
