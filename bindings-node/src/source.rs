@@ -16,7 +16,7 @@ use crate::convert::{
 };
 use crate::delivery::Batch;
 use crate::store::{BackoffData, QueueSettingsData};
-use crate::work::{Abort, Failure, Outcome, Promise, Released, abortable, blocking, future};
+use crate::work::{Abort, Failure, Outcome, Promise, Released, abortable, blocking, elsewhere, future};
 
 #[napi(object)]
 pub struct StatsData {
@@ -116,6 +116,15 @@ impl Place {
     }
 }
 
+/// Bodies that take a while to be read through.
+const HEAVY_BYTES: usize = 64 << 10;
+
+/// Whether the event loop should not read through them: the body of a message with a key is hashed.
+fn is_heavy(messages: &[Outgoing]) -> bool {
+    let keyed = messages.iter().filter(|message| message.key.is_some());
+    keyed.map(|message| message.body.len()).sum::<usize>() > HEAVY_BYTES
+}
+
 #[napi]
 pub struct Source {
     place: Released<Place>,
@@ -136,9 +145,10 @@ impl Source {
     }
 
     /// Answers the ids; those of duplicates are negative.
-    fn send_all<'e>(&self, env: &'e Env, messages: Vec<onceward::Message>) -> Promise<'e, Float64Array> {
+    fn send_all<'e>(&self, env: &'e Env, messages: Vec<onceward::Message>, heavy: bool) -> Promise<'e, Float64Array> {
         let place = self.place();
-        future(env, async move { Ok(sent_numbers(&place.queue.send_many_async(messages).await?)) })
+        let work = async move { Ok(sent_numbers(&place.queue.send_many_async(messages).await?)) };
+        if heavy { elsewhere(env, work) } else { future(env, work) }
     }
 
     fn on_queue<'e, T: ToNapiValue + Send + 'static>(
@@ -174,13 +184,16 @@ impl Source {
 
     #[napi]
     pub fn send<'e>(&self, env: &'e Env, message: Outgoing) -> Promise<'e, Sent> {
+        let heavy = is_heavy(std::slice::from_ref(&message));
         let (place, message) = (self.place(), onceward::Message::from(message));
-        future(env, async move { Ok(place.queue.send_async(message).await?.into()) })
+        let work = async move { Ok(place.queue.send_async(message).await?.into()) };
+        if heavy { elsewhere(env, work) } else { future(env, work) }
     }
 
     #[napi]
     pub fn send_many<'e>(&self, env: &'e Env, messages: Vec<Outgoing>) -> Promise<'e, Float64Array> {
-        self.send_all(env, messages.into_iter().map(onceward::Message::from).collect())
+        let heavy = is_heavy(&messages);
+        self.send_all(env, messages.into_iter().map(onceward::Message::from).collect(), heavy)
     }
 
     /// Messages that are nothing but bodies, which stand one after the other; `ends` says where each ends.
@@ -191,7 +204,7 @@ impl Source {
             let end = (*end as usize).clamp(start, bodies.len());
             onceward::Message::new(bodies[std::mem::replace(&mut start, end)..end].to_vec())
         };
-        self.send_all(env, ends.iter().map(body).collect())
+        self.send_all(env, ends.iter().map(body).collect(), false)
     }
 
     #[napi]

@@ -77,6 +77,27 @@ where
     T: ToNapiValue + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
 {
+    let (runnable, promise) = prepare(env, work)?;
+    runnable.schedule();
+    Ok(promise)
+}
+
+/// As [`future`], but begun on the runtime: for what computes for long.
+pub(crate) fn elsewhere<T, F>(env: &Env, work: F) -> Promise<'_, T>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Outcome<T>> + Send + 'static,
+{
+    let (runnable, promise) = prepare(env, work)?;
+    within_runtime_if_available(|| tokio::task::spawn_blocking(move || runnable.schedule()));
+    Ok(promise)
+}
+
+fn prepare<T, F>(env: &Env, work: F) -> napi::Result<(Runnable, PromiseRaw<'_, T>)>
+where
+    T: ToNapiValue + Send + 'static,
+    F: Future<Output = Outcome<T>> + Send + 'static,
+{
     let (deferred, promise) = env.create_deferred()?;
     let settles = async move {
         match Caught(Box::pin(work)).await {
@@ -97,8 +118,7 @@ where
     };
     let (runnable, task) = async_task::spawn(settles, run);
     task.detach();
-    runnable.schedule();
-    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+    Ok((runnable, PromiseRaw::new(env.raw(), promise.raw())))
 }
 
 /// Whether the event loop of this thread has ended.

@@ -21,6 +21,19 @@ test('what was sent arrives byte for byte, with everything that was said of it',
   assert.equal(await queue.receive(), null);
 });
 
+test('large bodies with keys are recognised when they come again, alone and together, and arrive whole', async (t) => {
+  const store = await opened(t);
+  const queue = await store.queue('payments', { semantics: 'exactly-once' });
+  const bodies = [0, 1, 2].map((number) => Buffer.alloc(300_000, number));
+  const messages = bodies.map((body, number) => ({ body, key: `k${number}` }));
+  const sent = await queue.sendMany(messages);
+  const again = await Promise.all([queue.sendMany(messages), queue.send(bodies[1], { key: 'k1' })]);
+  assert.deepEqual(again.flat().map(({ id, duplicate }) => [id, duplicate]), [0, 1, 2, 1].map((at) => [sent[at].id, true]));
+  await rejects(queue.send(bodies[0], { key: 'k1' }), 'Conflict', /k1/);
+  const deliveries = await queue.receiveMany(10);
+  assert.ok(deliveries.length === 3 && deliveries.every(({ body }, number) => body.equals(bodies[number])));
+});
+
 test('a string is sent as UTF-8, and an empty body is a body', async (t) => {
   const store = await opened(t);
   const queue = await store.queue('jobs', { semantics: 'at-least-once' });
