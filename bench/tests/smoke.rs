@@ -38,7 +38,10 @@ fn every_measurement_runs_at_small_sizes_and_is_in_the_table() {
         "| Python: send x100 beside Rust, synced |",
         "| Python: receive+ack x100 beside Rust, not synced |",
         "| Node: send x100 beside Rust, synced |",
-        "| Node: receive+ack x100 beside Rust, not synced |",
+        "| Python: consume() x100 beside Rust, not synced |",
+        "| Node: six loops at once, receive+ack x100 beside Rust, not synced |",
+        "| Node: one loop, receive+ack x100 beside Rust, not synced |",
+        "| Node: consume() x100 beside Rust, not synced |",
         "no target was judged",
     ] {
         assert!(text.contains(part), "{part:?} is missing in:\n{text}");
