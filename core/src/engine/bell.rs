@@ -23,6 +23,9 @@ pub(crate) const SYNCED: usize = WORDS - 3;
 /// Not zero while a sync of the log has failed and nobody has made up for it.
 pub(crate) const LOG_DAMAGED: usize = WORDS - 2;
 
+/// The count of the last commit with sends that belong together, or to other changes.
+pub(crate) const TOGETHER: usize = WORDS - 1;
+
 /// The word of a queue.
 pub(crate) fn word_of(queue: QueueId) -> usize {
     usize::try_from(queue.0).map_or(OVERFLOW, |id| id.min(OVERFLOW))

@@ -66,6 +66,8 @@ pub(crate) struct Commit {
     pub(crate) settlements: Vec<Settlement>,
     /// Sends that must be on disk before they are answered or handed over.
     pub(crate) sends: bool,
+    /// The sends belong together, or to other changes: a power loss must not leave a receiver with a part of it.
+    pub(crate) together: bool,
     /// Where lanes ended when they were received from.
     pub(crate) lane_ends: Vec<LaneEnd>,
     /// Tokens handed out, and how far they were reserved then.

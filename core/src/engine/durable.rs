@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::engine::bell::{LOG_DAMAGED, SENT, SYNCED};
+use crate::engine::bell::{LOG_DAMAGED, SENT, SYNCED, TOGETHER};
 use crate::engine::context::TokenUse;
 use crate::sys::side::SideFile;
 
@@ -86,9 +86,17 @@ impl DurableTokens {
     }
 }
 
-/// Counts a commit with sends. Call under the write lock, before the commit is visible.
-pub(crate) fn count_sent(side: &SideFile) {
-    side.word(SENT).fetch_add(1, Ordering::SeqCst);
+/// Counts a commit with sends, which may belong together. Call under the write lock, before the commit is visible.
+pub(crate) fn count_sent(side: &SideFile, together: bool) {
+    let count = side.word(SENT).fetch_add(1, Ordering::SeqCst).wrapping_add(1);
+    if together {
+        side.word(TOGETHER).store(count, Ordering::SeqCst);
+    }
+}
+
+/// Whether each send that is not known to be on disk is one by itself: nothing else is lost with it. Under the write lock.
+pub(crate) fn are_alone(side: &SideFile) -> bool {
+    reached(synced(side), side.word(TOGETHER).load(Ordering::SeqCst))
 }
 
 /// How many commits with sends there are. Under the write lock, all of them are committed.
@@ -161,6 +169,20 @@ mod tests {
         assert!(tokens.must_sync(2, 0, &used(2, 100)), "and so does the next while the first is not synced");
         assert!(!tokens.must_sync(3, 1, &used(3, 100)));
         assert!(tokens.must_sync(4, 3, &used(101, 200)));
+    }
+
+    #[test]
+    fn sends_that_belong_together_are_not_alone_until_they_are_on_disk() {
+        let side = SideFile::private();
+        count_sent(&side, false);
+        assert!(are_alone(&side));
+        count_sent(&side, true);
+        count_sent(&side, false);
+        assert!(!are_alone(&side));
+        note_synced(&side, 1);
+        assert!(!are_alone(&side));
+        note_synced(&side, 2);
+        assert!(are_alone(&side));
     }
 
     #[test]

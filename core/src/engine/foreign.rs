@@ -103,6 +103,7 @@ fn sent(cx: &mut Context<'_>, note: &Note) -> Outcome<()> {
     let row = cx.queue(queue)?;
     // Whether the sender's connection synced it is not known here: nobody is handed what may not be on disk.
     cx.commit.sends |= row.semantics.syncs_send();
+    cx.commit.together = true;
     cx.wake(queue, row.subscriptions, 1);
     Ok(())
 }

@@ -57,6 +57,7 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
     cx.commit.needs_sync |= queue.semantics.syncs_send();
     if added > 0 {
         cx.commit.sends |= queue.semantics.syncs_send();
+        cx.commit.together |= added > 1;
         cx.wake(queue.id, queue.subscriptions, added);
     }
     Ok(sent)

@@ -207,6 +207,7 @@ impl Engine {
         let mut wakes = Vec::new();
         let outcome = self.within(number, |writer, commit| {
             self.carry_out(writer, commit, &Operation::Absorb)?;
+            commit.together = true;
             writer.count_sends(commit, self.side());
             writer.commit().map_err(|error| {
                 writer.roll_back();

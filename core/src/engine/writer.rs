@@ -244,7 +244,7 @@ impl Writer {
     /// Counts a commit with sends, before it is visible: in a file only, for in memory nothing is ever synced.
     pub(crate) fn count_sends(&self, commit: &Commit, side: &SideFile) {
         if commit.sends && self.opened.is_some() {
-            durable::count_sent(side);
+            durable::count_sent(side, commit.together);
         }
     }
 
@@ -258,8 +258,9 @@ impl Writer {
         let reserved: Vec<(i64, i64)> = commit.lane_ends.iter().map(|lane| (lane.lane, lane.reserved)).collect();
         self.durable.observe(sent, synced, &ends);
         self.reserved_ids.observe(sent, synced, &reserved);
+        let all_alone = durable::are_alone(side);
         let young = |one: &HandedOver| {
-            let reserved = one.early && self.reserved_ids.is_below(one.lane, one.id);
+            let reserved = one.early && all_alone && self.reserved_ids.is_below(one.lane, one.id);
             !reserved && !self.durable.is_below(one.lane, one.id)
         };
         if sent != synced && commit.handed_over.iter().any(young) {
