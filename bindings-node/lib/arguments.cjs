@@ -111,9 +111,9 @@ function headers(name, value) {
   });
 }
 
-/** Headers, as the native part gives them. */
 const NO_HEADERS = Object.freeze(Object.create(null));
 
+/** Headers, from what the native part gives. */
 function headersFrom(entries) {
   if (entries === undefined || entries.length === 0) return NO_HEADERS;
   const made = Object.create(null);

@@ -18,13 +18,11 @@ class Consumer {
       signal: check.signal,
     });
     const start = () => settled(source.consume(batch, leaseMs));
-    attach(this, {
-      ...{ receiver, store, start, batch, waitMs, signal, native: undefined, ended: false },
-      // What was received ahead, how far it is handed out, since when it is there, and whether handling is quick.
-      ...{ ahead: [], at: 0, since: -Infinity, quick: false },
-      // Receiving more in the meantime, and why that failed.
-      ...{ fetching: undefined, failed: undefined },
-    });
+    const own = { receiver, store, start, batch, waitMs, signal, native: undefined, ended: false };
+    // What was received ahead, how far it is handed out, since when it is there, and whether handling is quick.
+    Object.assign(own, { ahead: [], at: 0, since: -Infinity, quick: false });
+    // Receiving more in the meantime, and why that failed.
+    attach(this, Object.assign(own, { fetching: undefined, failed: undefined }));
   }
 
   async next() {

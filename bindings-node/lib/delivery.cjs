@@ -41,7 +41,7 @@ class Delivery {
 
   async ack() {
     const { batch, index } = open(this);
-    if (!now(() => batch.ackAtOnce(index))) await settled(batch.settle(index, 'ack', undefined, undefined));
+    if (!now(() => batch.ackAtOnce(index))) await settle(this, 'ack');
   }
 
   async nack(options) {

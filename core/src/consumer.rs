@@ -410,10 +410,10 @@ impl Consumer {
                 return Ok(());
             }
             state.closed = true;
-            let (handed_out, prefetched): (Vec<_>, Vec<_>) =
-                std::mem::take(&mut state.held).into_iter().partition(|(_, held)| held.handed_out);
-            let receipts = |held: Vec<(Receipt, Held)>| held.into_iter().map(|(receipt, _)| receipt).collect();
-            let (unsettled, prefetched): (Vec<Receipt>, Vec<Receipt>) = (receipts(handed_out), receipts(prefetched));
+            let (mut unsettled, mut prefetched) = (Vec::new(), Vec::new());
+            for (receipt, held) in std::mem::take(&mut state.held) {
+                if held.handed_out { unsettled.push(receipt) } else { prefetched.push(receipt) }
+            }
             (unsettled, prefetched, state.lost.pop_front())
         };
         let at_most_once = self.subscription.queue().semantics() == Semantics::AtMostOnce;

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 use crate::engine::leader::{Completion, Group};
 use crate::engine::operation::Operation;
+use crate::engine::threads::{join, lock, spawn};
 use crate::engine::{Engine, bell};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::sys::side::SideFile;
 
 /// How long the listener sleeps at most before it looks whether it is still needed.
@@ -29,17 +30,6 @@ pub(crate) struct Background {
 struct Leader {
     groups: Sender<Arc<Group>>,
     thread: JoinHandle<()>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .map_err(|error| Error::with_source(ErrorKind::Storage, format!("starting a thread: {error}"), error))
 }
 
 impl Background {
@@ -99,12 +89,7 @@ impl Background {
             thread
         });
         let listener = lock(&self.listener).take();
-        for thread in threads.into_iter().chain(listener) {
-            if thread.thread().id() != std::thread::current().id() {
-                // Both end by themselves; that one panicked would be a bug of ours, and closing goes on.
-                let _ = thread.join();
-            }
-        }
+        threads.into_iter().chain(listener).for_each(join);
     }
 
     /// In a forked child there are no threads to join.

@@ -27,8 +27,8 @@ pub(crate) struct Durable {
 
 impl Durable {
     /// Notes, under the write lock, where lanes end.
-    pub(crate) fn observe(&mut self, sent: u32, synced: u32, ends: &[(i64, i64)]) {
-        for &(lane, end) in ends {
+    pub(crate) fn observe(&mut self, sent: u32, synced: u32, ends: impl IntoIterator<Item = (i64, i64)>) {
+        for (lane, end) in ends {
             let known = self.seen.iter().rev().find(|(_, of, _)| *of == lane).map(|(_, _, end)| *end);
             if known != Some(end) && !self.is_below(lane, end - 1) {
                 if self.seen.len() == OBSERVATIONS_MAX {
@@ -153,11 +153,11 @@ mod tests {
     #[test]
     fn a_message_is_durable_once_the_commits_up_to_its_own_are_synced() {
         let mut durable = Durable::default();
-        durable.observe(5, 4, &[(1, 100)]);
+        durable.observe(5, 4, [(1, 100)]);
         assert!(!durable.is_below(1, 99));
-        durable.observe(6, 5, &[(1, 120)]);
+        durable.observe(6, 5, [(1, 120)]);
         assert!(durable.is_below(1, 99) && !durable.is_below(1, 100) && !durable.is_below(2, 1));
-        durable.observe(6, 6, &[]);
+        durable.observe(6, 6, []);
         assert!(durable.is_below(1, 119) && !durable.is_below(1, 120));
     }
 

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use crate::engine::effect::operation::{EffectOperation, EffectReply};
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::store_files::Opened;
+use crate::engine::threads::{join, lock};
 use crate::engine::writer::CHECKPOINT_FRAMES;
 use crate::engine::{Engine, bell, durable, sql};
 use crate::error::{Error, ErrorKind, Result};
@@ -129,13 +130,8 @@ impl House {
     pub(crate) fn stop(&self) {
         self.shared.lock().stop = true;
         self.shared.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // It ends by itself; that it panicked would be a bug of ours, and closing goes on.
-            let _ = thread.join();
-        }
+        let thread = lock(&self.thread).take();
+        thread.into_iter().for_each(join);
     }
 
     /// In a forked child there is no thread to join.
@@ -157,7 +153,7 @@ pub(crate) fn start(engine: &Arc<Engine>) -> Result<()> {
         .map_err(|error| {
             Error::with_source(ErrorKind::Storage, format!("starting the housekeeping thread: {error}"), error)
         })?;
-    *engine.house.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    *lock(&engine.house.thread) = Some(thread);
     Ok(())
 }
 

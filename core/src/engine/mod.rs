@@ -30,6 +30,7 @@ mod sql;
 mod store_files;
 mod sweep;
 mod sync;
+mod threads;
 mod unfinished;
 pub(crate) mod user_transaction;
 pub(crate) mod watcher;

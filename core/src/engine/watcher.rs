@@ -8,12 +8,13 @@
 //! that found nothing, so that nothing is slept through in between.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::engine::housekeeping::Sleeper;
 use crate::engine::operation::{QueueId, SubscriptionId};
+use crate::engine::threads::{join, lock, spawn};
 use crate::engine::{Engine, LOOK_AGAIN, bell, read};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::event::Event;
@@ -69,10 +70,6 @@ struct Armed {
     look_at: Instant,
     /// While it is armed, dead processes and foreign commits are looked for.
     _sleeper: Sleeper,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
@@ -141,11 +138,7 @@ impl Watcher {
             return Ok(());
         }
         let (shared, side, weak) = (Arc::clone(&self.shared), Arc::clone(&engine.files.side), Arc::downgrade(engine));
-        let builder = std::thread::Builder::new().name("onceward-ready".to_owned());
-        *thread =
-            Some(builder.spawn(move || run(&shared, &side, &weak)).map_err(|error| {
-                Error::with_source(ErrorKind::Storage, format!("starting a thread: {error}"), error)
-            })?);
+        *thread = Some(spawn("onceward-ready", move || run(&shared, &side, &weak))?);
         Ok(())
     }
 
@@ -182,12 +175,7 @@ impl Watcher {
         self.shared.changed.notify_all();
         bell::ring_word(side, bell::ANY, u32::MAX);
         let thread = lock(&self.thread).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
-            // It ends by itself; that it panicked would be a bug of ours, and closing goes on.
-            let _ = thread.join();
-        }
+        thread.into_iter().for_each(join);
     }
 
     /// In a forked child there is no thread to join.

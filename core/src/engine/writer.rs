@@ -254,10 +254,9 @@ impl Writer {
             return;
         }
         let (sent, synced) = (durable::sent(side), durable::synced(side));
-        let ends: Vec<(i64, i64)> = commit.lane_ends.iter().map(|lane| (lane.lane, lane.end)).collect();
-        let reserved: Vec<(i64, i64)> = commit.lane_ends.iter().map(|lane| (lane.lane, lane.reserved)).collect();
-        self.durable.observe(sent, synced, &ends);
-        self.reserved_ids.observe(sent, synced, &reserved);
+        let lanes = &commit.lane_ends;
+        self.durable.observe(sent, synced, lanes.iter().map(|lane| (lane.lane, lane.end)));
+        self.reserved_ids.observe(sent, synced, lanes.iter().map(|lane| (lane.lane, lane.reserved)));
         let all_alone = durable::are_alone(side);
         let young = |one: &HandedOver| {
             let reserved = one.early && all_alone && self.reserved_ids.is_below(one.lane, one.id);
