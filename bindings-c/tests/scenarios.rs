@@ -82,20 +82,11 @@ fn every_scenario_holds_in_c_and_they_call_every_function() {
 #[test]
 fn a_wrong_step_fails() {
     let runner = Runner::new();
-    for (number, (steps, found)) in [
-        ("open\nno_such_verb", "there is no verb"),
-        ("open\nqueue q semantics=at-least-once\nsend q x colour=red", "does not take colour"),
-        ("open\nqueue q", "NotFound"),
-        ("open -> error Invalid", "ok"),
-        ("open\nqueue q semantics=at-least-once\nsend q a\nreceive q -> b", "a"),
-        ("open\nqueue q -> error Invalid", "NotFound"),
-        ("open\nqueue q -> error NotFound another", "there is no queue"),
-        ("open\nprocess p1\np1: open\np1: queue q", "NotFound"),
-        ("open\nprocess p1\nkill p1\np1: open", "there is no verb"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    let text = std::fs::read_to_string(tree().join("tests/scenarios/wrong.steps")).expect("reads");
+    let wrong: Vec<(&str, &str)> =
+        text.split("\n\n").filter_map(|part| part.strip_prefix("fails ")?.split_once('\n')).collect();
+    assert!(wrong.len() >= 10, "they are found");
+    for (number, (found, steps)) in wrong.into_iter().enumerate() {
         let file = runner.built.root().join(format!("{number}.scenario"));
         std::fs::write(&file, format!("scenario wrong\n{steps}\n")).expect("writes");
         let (done, _) = runner.run(&number.to_string(), &[file], false);

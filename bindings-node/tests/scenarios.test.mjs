@@ -39,17 +39,12 @@ test('every public operation is called by a scenario', () => {
   assert.deepEqual(Object.keys(NOT_CALLED).filter((name) => called.has(name) || !public_.has(name)), []);
 });
 
-for (const [steps, found] of [
-  ['open\nno_such_verb', 'there is no verb'],
-  ['open\nqueue q semantics=at-least-once\nsend q x colour=red', 'does not take colour'],
-  ['open\nqueue q', 'NotFound'],
-  ['open -> error Invalid', 'ok'],
-  ['open\nqueue q semantics=at-least-once\nsend q a\nreceive q -> b', 'a'],
-  ['open\nqueue q -> error Invalid', 'NotFound'],
-  ['open\nqueue q -> error NotFound another', 'there is no queue'],
-  ['open\nprocess p1\np1: open\np1: queue q', 'NotFound'],
-  ['open\nprocess p1\nkill p1\np1: open', 'there is no verb'],
-]) {
+const wrong = readFileSync(new URL('../../tests/scenarios/wrong.steps', import.meta.url), 'utf8')
+  .split('\n\n')
+  .filter((part) => part.startsWith('fails '))
+  .map((part) => part.slice('fails '.length).trimEnd().split(/\n(.*)/s));
+test('the wrong steps are found', () => assert.ok(wrong.length >= 10));
+for (const [found, steps] of wrong) {
   test(`a wrong step fails: ${JSON.stringify(steps)}`, async (t) => {
     const failure = await run({ title: 'wrong', lines: steps.split('\n').map((line) => lineOf('here', line)) }, folder(t));
     assert.ok(failure?.includes(found), failure);

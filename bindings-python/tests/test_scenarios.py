@@ -10,7 +10,7 @@ import pytest
 
 import scenario_effects
 import scenario_verbs
-from scenario_steps import Scenario, scenarios
+from scenario_steps import FOLDER, Scenario, scenarios
 from scenario_world import CALLED, VERBS, run
 
 FORMS = ("plain", "async")
@@ -59,21 +59,20 @@ def test_every_public_operation_is_called_by_a_scenario() -> None:
         assert name.split(".")[1] in (Path(__file__).parent / file).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("steps", "found"),
-    [
-        ("open\nno_such_verb", "there is no verb"),
-        ("open\nqueue q semantics=at-least-once\nsend q x colour=red", "does not take colour"),
-        ("open\nqueue q", "NotFound"),
-        ("open -> error Invalid", "ok"),
-        ("open\nqueue q semantics=at-least-once\nsend q a\nreceive q -> b", "a"),
-        ("open\nqueue q -> error Invalid", "NotFound"),
-        ("open\nqueue q -> error NotFound another", "there is no queue"),
-        ("open\nprocess p1\np1: open\np1: queue q", "NotFound"),
-        ("open\nprocess p1\nkill p1\np1: open", "there is no verb"),
-    ],
-)
-def test_a_wrong_step_fails(steps: str, found: str, tmp_path: Path) -> None:
+#: What a runner must say, and the steps that make it.
+WRONG = [
+    part.removeprefix("fails ").split("\n", 1)
+    for part in (FOLDER / "wrong.steps").read_text(encoding="utf-8").split("\n\n")
+    if part.startswith("fails ")
+]
+
+
+def test_the_wrong_steps_are_found() -> None:
+    assert len(WRONG) >= 10
+
+
+@pytest.mark.parametrize(("found", "steps"), WRONG)
+def test_a_wrong_step_fails(found: str, steps: str, tmp_path: Path) -> None:
     assert scenario_verbs
     assert scenario_effects
     assert VERBS

@@ -15,7 +15,7 @@ mod step;
 mod storing;
 mod world;
 
-use scenario::{Scenario, all};
+use scenario::{Scenario, all, folder};
 use world::{Form, World};
 
 /// Not a test of its own: a process of a scenario, which takes steps and answers.
@@ -54,17 +54,11 @@ fn every_kind_of_error_and_every_limit_occurs_in_a_scenario() {
 /// A runner that agreed with everything would prove nothing.
 #[test]
 fn a_wrong_step_fails() {
-    for (steps, found) in [
-        ("open\nno_such_verb", "there is no verb"),
-        ("open\nqueue q semantics=at-least-once colour=red", "does not take colour"),
-        ("open\nqueue q", "NotFound"),
-        ("open -> error Invalid", "ok"),
-        ("open\nqueue q semantics=at-least-once\nsend q a\nreceive q -> b", "a"),
-        ("open\nqueue q -> error Invalid", "NotFound"),
-        ("open\nqueue q -> error NotFound another", "there is no queue"),
-        ("open\nprocess p1\np1: open\np1: queue q", "NotFound"),
-        ("open\nprocess p1\nkill p1\np1: open", "there is no verb"),
-    ] {
+    let text = std::fs::read_to_string(folder().join("wrong.steps")).expect("reads");
+    let wrong: Vec<(&str, &str)> =
+        text.split("\n\n").filter_map(|part| part.strip_prefix("fails ")?.split_once('\n')).collect();
+    assert!(wrong.len() >= 10, "they are found");
+    for (found, steps) in wrong {
         let scenario = Scenario::of("wrong", steps);
         let failure = scenario.run(Form::Plain).expect_err(steps);
         assert!(failure.contains(found), "{steps}: {failure}");
