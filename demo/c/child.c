@@ -15,7 +15,7 @@
 
 static int journal = -1;
 static char halt_at[ORDER_SIZE];
-static int is_held = 0;
+static size_t to_begin = 0;
 
 void fail(const char *what, const char *why)
 {
@@ -43,8 +43,8 @@ struct job read_job(int count, char **arguments)
 {
     struct job job;
     const char *text;
-    if (count != 8) {
-        fail(arguments[0], "takes NAME FOLDER SEMANTICS SEED BATCH SABOTAGE ORDER");
+    if (count != 9) {
+        fail(arguments[0], "takes NAME FOLDER SEMANTICS SEED BATCH SABOTAGE ORDER HALT_AFTER");
     }
     job.name = arguments[1];
     job.folder = arguments[2];
@@ -56,6 +56,7 @@ struct job read_job(int count, char **arguments)
     job.batch = (size_t)strtoull(arguments[5], NULL, 10);
     job.sabotage = arguments[6];
     job.order = arguments[7];
+    job.halt_after = strtol(arguments[8], NULL, 10);
     return job;
 }
 
@@ -159,10 +160,8 @@ void tell(const char *word)
 
 static void obey(const char *order)
 {
-    if (strcmp(order, "hold") == 0) {
-        is_held = 1;
-    } else if (strcmp(order, "go-on") == 0) {
-        is_held = 0;
+    if (strcmp(order, "begin") == 0) {
+        to_begin++;
     } else {
         snprintf(halt_at, sizeof halt_at, "%s", order);
     }
@@ -194,21 +193,31 @@ static void listen_for_orders(int wait)
     }
 }
 
-void may_begin(void)
+void look_for_the_supervisor(void)
 {
     listen_for_orders(0);
-    while (is_held) {
+}
+
+void may_begin(void)
+{
+    while (to_begin == 0) {
         listen_for_orders(1);
     }
+    to_begin--;
 }
 
 void pass_point(const char *point)
 {
     listen_for_orders(0);
     if (strcmp(halt_at, point) == 0) {
-        tell("halted");
-        for (;;) {
-            listen_for_orders(1);
-        }
+        halt();
+    }
+}
+
+void halt(void)
+{
+    tell("halted");
+    for (;;) {
+        listen_for_orders(1);
     }
 }

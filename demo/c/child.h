@@ -20,6 +20,7 @@ struct job {
     size_t batch;
     const char *sabotage;
     const char *order;
+    long halt_after;
     uint64_t random;
 };
 
@@ -45,10 +46,14 @@ size_t confirmed_in(const struct job *job, const char *name);
 
 /* The child's side of the two pipes. */
 void tell(const char *word);
-/* Takes in what the supervisor ordered. Waits while no further message may be begun. Ends the process when the supervisor is gone. */
+/* Ends the process when the supervisor is gone, as everything does that listens for orders. */
+void look_for_the_supervisor(void);
+/* Waits until the supervisor lets one more message be begun. */
 void may_begin(void);
 /* Goes on, unless the supervisor ordered a halt at this point: then it says so and waits for the kill. */
 void pass_point(const char *point);
+/* Says so and waits for the kill. */
+void halt(void);
 
 /* The digest in hexadecimal, ended by NUL. */
 void sha256(const void *data, size_t size, char digest[65]);

@@ -80,7 +80,7 @@ static size_t resume_at(const struct job *job)
     return reached;
 }
 
-static void send_webhook(struct job *job, onceward_queue *queue, const struct webhook *webhook)
+static void send_webhook(struct job *job, onceward_queue *queue, const struct webhook *webhook, int halts)
 {
     onceward_header headers[2];
     onceward_message message;
@@ -108,13 +108,16 @@ static void send_webhook(struct job *job, onceward_queue *queue, const struct we
     message.key = key;
     message.headers = headers;
     message.header_count = 2;
+    look_for_the_supervisor();
     pause_ms(random_number(job) * PAUSE_MS_MAX);
     write_journal("sending", webhook->guid, NULL);
     status = onceward_queue_send(queue, &message, &id);
     if (status != ONCEWARD_DUPLICATE) {
         check(status, "send");
     }
-    pass_point("after-send");
+    if (halts) {
+        halt();
+    }
     snprintf(id_text, sizeof id_text, "%" PRIu64, id);
     write_journal("confirmed", webhook->guid, id_text, status == ONCEWARD_DUPLICATE ? "duplicate" : "new", NULL);
     tell("step");
@@ -128,6 +131,7 @@ int main(int count, char **arguments)
     onceward_queue *queue = NULL;
     const char *place = job.order;
     size_t skipped;
+    long noted = 0;
     open_journal(&job);
     store = open_store(&job);
     check(onceward_queue_open(store, QUEUE, job.semantics, NULL, &queue), "queue");
@@ -143,7 +147,7 @@ int main(int count, char **arguments)
         if (skipped > 0) {
             skipped--;
         } else {
-            send_webhook(&job, queue, &webhooks[index]);
+            send_webhook(&job, queue, &webhooks[index], noted++ == job.halt_after);
         }
         place = *end == ',' ? end + 1 : end;
     }

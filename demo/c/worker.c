@@ -154,9 +154,9 @@ static void work_on_a_batch(struct worker *worker)
     for (i = 0; i < onceward_batch_count(batch); i++) {
         onceward_delivery *delivery = NULL;
         check(onceward_batch_delivery(batch, i, &delivery), "delivery");
+        may_begin();
         handle(worker, delivery);
         onceward_delivery_free(delivery);
-        may_begin();
     }
     onceward_batch_free(batch);
 }
@@ -199,7 +199,7 @@ int main(int count, char **arguments)
     write_journal("opened", "c", onceward_version(), NULL);
     tell("ready");
     while (!everything_is_done(&worker)) {
-        may_begin();
+        look_for_the_supervisor();
         work_on_a_batch(&worker);
     }
     onceward_subscription_free(worker.subscription);

@@ -9,10 +9,11 @@ export const LANGUAGE = 'node';
 
 /** The job, from the program's arguments. */
 export function readJob() {
-  const [name, folder, semantics, seed, batch, sabotage, order] = process.argv.slice(2);
+  const [name, folder, semantics, seed, batch, sabotage, order, haltAfter] = process.argv.slice(2);
   return {
     name, folder, semantics, seed, sabotage,
     batch: Number(batch),
+    haltAfter: Number(haltAfter),
     order: order === '' ? [] : order.split(',').map(Number),
     database: join(folder, 'webhooks.db'),
   };
@@ -62,8 +63,8 @@ export function confirmedIn(job, name) {
 /** The child's side of the two pipes. */
 export class Supervised {
   #haltAt = '';
-  #mayBegin = Promise.resolve();
-  #goOn = () => {};
+  #toBegin = 0;
+  #begin = null;
 
   constructor() {
     const orders = createInterface({ input: process.stdin });
@@ -79,21 +80,29 @@ export class Supervised {
     }
   }
 
-  /** Resolves when the supervisor lets a further message be begun. */
-  mayBegin() {
-    return this.#mayBegin;
+  /** Resolves when the supervisor lets one more message be begun. */
+  async mayBegin() {
+    if (this.#toBegin === 0) await new Promise((resolve) => (this.#begin = resolve));
+    this.#toBegin -= 1;
   }
 
   /** Goes on, unless the supervisor ordered a halt at this point: then it says so and waits for the kill. */
   async passPoint(point) {
-    if (this.#haltAt !== point) return;
+    if (this.#haltAt === point) await this.halt();
+  }
+
+  /** Says so and waits for the kill. */
+  async halt() {
     this.tell('halted');
     await new Promise(() => {});
   }
 
   #obey(order) {
-    if (order === 'hold') this.#mayBegin = new Promise((resolve) => (this.#goOn = resolve));
-    else if (order === 'go-on') this.#goOn();
-    else this.#haltAt = order;
+    if (order === 'begin') {
+      this.#toBegin += 1;
+      this.#begin?.();
+    } else {
+      this.#haltAt = order;
+    }
   }
 }

@@ -16,14 +16,14 @@ const store = await open(job.database);
 const queue = await store.queue('webhooks', { semantics: job.semantics });
 journal.write('opened', LANGUAGE, version);
 supervised.tell('ready');
-for (const index of job.order.slice(resumeAt())) {
+for (const [noted, index] of job.order.slice(resumeAt()).entries()) {
   const { guid, event, body } = webhooks[index];
   const key = job.sabotage === 'no-deduplication' ? `${guid} ${random()}` : guid;
   await pause(random() * PAUSE_MS_MAX);
   journal.write('sending', guid);
   const headers = { 'x-github-event': event, 'x-github-delivery': guid };
   const sent = await queue.send(body, { key, headers });
-  await supervised.passPoint('after-send');
+  if (noted === job.haltAfter) await supervised.halt();
   journal.write('confirmed', guid, String(sent.id), sent.duplicate ? 'duplicate' : 'new');
   supervised.tell('step');
 }

@@ -35,8 +35,8 @@ supervised.tell('ready');
 while (!(await everythingIsDone())) {
   const consumer = queue.consume({ batch: job.batch, waitMs: IDLE_MS });
   for await (const delivery of consumer) {
-    await handle(consumer, delivery);
     await supervised.mayBegin();
+    await handle(consumer, delivery);
   }
 }
 await store.close();

@@ -13,6 +13,8 @@ import pytest
 
 from webhooks import languages
 from webhooks.bodies import BODIES_MAX, DEMO_FOLDER, InputMissingError, load_webhooks, read_webhooks, write_webhooks
+from webhooks.child import INPUT, Job
+from webhooks.journal import CONFIRMED, OPENED, SENDING, read_journal
 from webhooks.supervisor import sending_orders
 
 SMALL = ("--bodies", "90", "--kills", "9", "--workers", "3", "--copies", "2")
@@ -70,6 +72,26 @@ def test_every_promise_holds_while_the_processes_are_killed(tmp_path: Path) -> N
         for name in ("sent", "delivered", "applied", "kills"):
             assert sum(share[name] for share in by_language.values()) == everything[name]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_sender_halts_where_its_job_says_however_fast_it_is(tmp_path: Path, language: languages.Language) -> None:
+    write_webhooks(tmp_path / INPUT, load_webhooks())
+    job = Job(f"sender-{language}-1.1", str(tmp_path), "exactly-once", 1, 1, "", order=(3, 1, 2, 0), halt_after=2)
+    with subprocess.Popen(
+        [*languages.command(languages.SENDER, language), *job.to_arguments()],
+        cwd=DEMO_FOLDER,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as sender:
+        assert sender.stdout is not None
+        said = [sender.stdout.readline() for _ in range(4)]
+        sender.kill()
+        assert sender.stdout.read() == ""
+    assert said == ["ready\n", "step\n", "step\n", "halted\n"]
+    verbs = [entry.verb for entry in read_journal(job.journal_path)]
+    assert verbs == [OPENED, SENDING, CONFIRMED, SENDING, CONFIRMED, SENDING]
 
 
 @pytest.mark.parametrize("saboteur", LANGUAGES)

@@ -23,16 +23,14 @@ STEP: Final = "step"
 HALTED: Final = "halted"
 """Said at the ordered halting point, where the process now stays until it is killed."""
 
-AFTER_SEND: Final = "after-send"
-"""Halting point of a sender: the send returned, and the sender has not yet noted that."""
+NEVER: Final = -1
+"""A sender that halts at no send."""
 BEFORE_EFFECT: Final = "before-effect"
 """Halting point of a worker: the message was handed over, and its effect is not there yet."""
 AFTER_EFFECT: Final = "after-effect"
 """Halting point of a worker: the effect is there, and the message is not acknowledged yet."""
-HOLD: Final = "hold"
-"""Order to a worker: begin no further message."""
-GO_ON: Final = "go-on"
-"""Order to a worker that was told to hold: begin messages again."""
+BEGIN: Final = "begin"
+"""Order to a worker: begin one more message."""
 
 DATABASE: Final = "webhooks.db"
 """The store's file, in the folder of a round."""
@@ -66,18 +64,23 @@ class Job:
     """One of `SABOTAGES`, or empty."""
     order: tuple[int, ...]
     """For a sender: the indices of the webhooks that it sends, in this order."""
+    halt_after: int = NEVER
+    """For a sender: how many sends it notes before it halts, where the next one has returned and is not noted yet.
+    No order could be sure to reach it in time."""
 
     def to_arguments(self) -> list[str]:
         """Encode the job for the command line."""
         order = ",".join(map(str, self.order))
-        return [self.name, self.folder, self.semantics, str(self.seed), str(self.batch), self.sabotage, order]
+        numbers = (str(self.seed), str(self.batch))
+        return [self.name, self.folder, self.semantics, *numbers, self.sabotage, order, str(self.halt_after)]
 
     @staticmethod
     def from_arguments(arguments: Sequence[str]) -> "Job":
         """Decode what `to_arguments` made."""
-        name, folder, semantics, seed, batch, sabotage, order = arguments
+        name, folder, semantics, seed, batch, sabotage, order, halt_after = arguments
         indices = tuple(map(int, order.split(","))) if order else ()
-        return Job(name, folder, cast("Semantics", semantics), int(seed), int(batch), sabotage, indices)
+        promise = cast("Semantics", semantics)
+        return Job(name, folder, promise, int(seed), int(batch), sabotage, indices, int(halt_after))
 
     @property
     def journal_path(self) -> Path:
@@ -100,8 +103,7 @@ class Supervised:
 
     def __init__(self) -> None:
         self._halt_at = ""
-        self._may_begin = threading.Event()
-        self._may_begin.set()
+        self._to_begin = threading.Semaphore(0)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def tell(self, word: str) -> None:
@@ -112,27 +114,25 @@ class Supervised:
             os._exit(1)
 
     def may_begin(self) -> None:
-        """Wait while the supervisor wants no further message to be begun."""
-        self._may_begin.wait()
+        """Wait until the supervisor lets one more message be begun."""
+        self._to_begin.acquire()
 
     def pass_point(self, point: str) -> None:
         """Go on, unless the supervisor ordered a halt at this point: then say so and wait for the kill."""
         if self._halt_at == point:
-            self.tell(HALTED)
-            _wait_for_the_kill()
+            self.halt()
+
+    def halt(self) -> NoReturn:
+        """Say so and wait for the kill."""
+        self.tell(HALTED)
+        while True:
+            signal.pause()
 
     def _listen(self) -> None:
         for line in sys.stdin:
             order = line.strip()
-            if order == HOLD:
-                self._may_begin.clear()
-            elif order == GO_ON:
-                self._may_begin.set()
+            if order == BEGIN:
+                self._to_begin.release()
             else:
                 self._halt_at = order
         os._exit(1)
-
-
-def _wait_for_the_kill() -> NoReturn:
-    while True:
-        signal.pause()

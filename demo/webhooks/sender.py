@@ -16,7 +16,6 @@ import onceward
 
 from webhooks.bodies import read_webhooks
 from webhooks.child import (
-    AFTER_SEND,
     DATABASE,
     INPUT,
     NO_DEDUPLICATION,
@@ -44,14 +43,15 @@ def main(job: Job) -> None:
         queue = store.queue(QUEUE, semantics=job.semantics)
         journal.write(OPENED, "python", onceward.__version__)
         supervised.tell(READY)
-        for index in job.order[_resume_at(job.earlier_journals()) :]:
+        for noted, index in enumerate(job.order[_resume_at(job.earlier_journals()) :]):
             webhook = webhooks[index]
             key = webhook.guid if job.sabotage != NO_DEDUPLICATION else f"{webhook.guid} {rng.random()}"
             time.sleep(rng.uniform(0, PAUSE_S_MAX))
             journal.write(SENDING, webhook.guid)
             headers = {"x-github-event": webhook.event, "x-github-delivery": webhook.guid}
             sent = queue.send(webhook.body, key=key, headers=headers)
-            supervised.pass_point(AFTER_SEND)
+            if noted == job.halt_after:
+                supervised.halt()
             journal.write(CONFIRMED, webhook.guid, str(sent.id), "duplicate" if sent.duplicate else "new")
             supervised.tell(STEP)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from webhooks.child import AFTER_EFFECT, AFTER_SEND, BEFORE_EFFECT
+from webhooks.child import AFTER_EFFECT, BEFORE_EFFECT
 from webhooks.languages import Language
 
 ANY_MOMENT = "any-moment"
@@ -30,10 +30,10 @@ def plan_strikes(rng: random.Random, kills: int, languages: Sequence[Language]) 
     return strikes
 
 
-def plan_sender_strikes(rng: random.Random, sends: int) -> list[tuple[int, str]]:
-    """Two for each sender: one where the outcome of a send stays unknown, one at any moment."""
+def plan_sender_strikes(rng: random.Random, sends: int) -> tuple[int, int]:
+    """After how many sends a sender is struck, with the outcome of one unknown, and its successor at any moment."""
     first, second = sorted(rng.randrange(max(1, sends // 5), max(2, sends * 2 // 3)) for _ in range(2))
-    return [(first, AFTER_SEND), (second - first, ANY_MOMENT)]
+    return first, second - first
 
 
 def languages_behind(strikes: Sequence[Strike]) -> set[Language]:

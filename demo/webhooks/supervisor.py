@@ -4,9 +4,9 @@ Every kill is a real SIGKILL from outside. Some strike at a random moment. Other
 and say so when it reaches a certain point of its next message, and is killed there, so that the moments which matter
 (after the effect and before the acknowledgement, say) are hit in every run and not by luck.
 
-Its processes are written in several languages, and each language gets its share of the kills. Where a process takes
-long to start, those of the other languages are told to wait, so that the input lasts until every kill was made, and
-every language has its part in it.
+Its processes are written in several languages, and each language gets its share of the kills. A worker begins a message
+when the supervisor says so, and not before: where a process takes long to start, or a strike waits for one, the others
+get nothing to do, so that the input lasts until every kill was made, however slow or busy the machine is.
 
 The supervisor itself never opens the store.
 """
@@ -19,11 +19,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from webhooks.bodies import DEMO_FOLDER
-from webhooks.child import GO_ON, HALTED, HOLD, INPUT_COMPLETE, READY, STEP, Job
+from webhooks.child import BEGIN, HALTED, INPUT_COMPLETE, NEVER, READY, STEP, Job
 from webhooks.interruption import deferred
 from webhooks.journal import unfinished_work
 from webhooks.languages import SENDER, WORKER, Language, command
@@ -37,9 +37,9 @@ NEXT_ORDER_S = 0.05
 STRIKES_UNTIL = 0.7
 """The part of the input after which the last strike is due: the rest shows that everything goes on afterwards."""
 OVERDUE_MAX = 1
-"""With more strikes than that overdue, the workers of the languages that had their share are held."""
+"""With more strikes than that overdue, the workers of the languages that had their share begin nothing."""
 STALL_S = 1.0
-"""When nobody says anything for so long, the input is used up but for what held workers have in hand: they go on."""
+"""When nobody says anything for so long, the rest of the input may be in the hands of who waits: each begins one."""
 SILENCE_S_MAX = 20.0
 """A round in which no process says anything for so long is stuck."""
 
@@ -88,11 +88,11 @@ class Child:
     halts_at: str = ""
     """The point at which it was ordered to halt."""
     halted: bool = False
-    held: bool = False
-    """It was ordered to begin no further message."""
+    is_to_begin: bool = False
+    """It was ordered to begin a message and has not said that it is through with it."""
     steps: int = 0
-    strikes: list[tuple[int, str]] = field(default_factory=list)
-    """For a sender: after how many of its sends it is struck, and where."""
+    strikes: tuple[int, ...] = ()
+    """For a sender: after how many noted sends it is struck, and its successors."""
 
     @property
     def is_worker(self) -> bool:
@@ -104,11 +104,19 @@ class Child:
         self.halts_at = point
         self._order(point)
 
-    def order_hold(self, held: bool) -> None:
-        """Tell the process to begin no further message, or to begin messages again."""
-        if held != self.held:
-            self.held = held
-            self._order(HOLD if held else GO_ON)
+    def order_begin(self) -> None:
+        """Tell the process to begin one more message."""
+        self.is_to_begin = True
+        self._order(BEGIN)
+
+    def stop_at_work(self) -> bool:
+        """Stop the process where it is, and let it go on if that is not in the middle of a message."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        is_at_work = unfinished_work(self.job.journal_path) is not None
+        if not is_at_work:
+            self.process.send_signal(signal.SIGCONT)
+        return is_at_work
 
     def _order(self, order: str) -> None:
         assert self.process.stdin is not None
@@ -148,8 +156,10 @@ class Round:
         self._strike_at_s: float | None = None
         self._missed = False
         self._is_ending = False
-        """The input is used up: nobody is held any more."""
+        """The input is used up: nobody has to wait any more."""
         self._heard_s = time.monotonic()
+        self._stalled_s = self._heard_s
+        """When everybody was last told to begin a message because of a stall."""
 
     def run(self) -> list[str]:
         """Run until every process has ended; end them all in any case."""
@@ -163,7 +173,7 @@ class Round:
                     for key, _ in self._selector.select(timeout=0.002 if self._strike_at_s else 0.02):
                         self._hear(key.data)
                     self._kill_who_is_due()
-                    self._hold_who_had_their_share()
+                    self._let_begin()
                     self._watch(self._progress)
             finally:
                 self._end_everyone()
@@ -177,7 +187,7 @@ class Round:
             self._start(WORKER, self._language_of(place), f"{place}.1", order=())
         orders = sending_orders(self._rng, options.bodies, options.copies, options.senders)
         for place, order in enumerate(orders, start=1):
-            strikes = plan_sender_strikes(self._rng, len(order)) if options.kills else []
+            strikes = plan_sender_strikes(self._rng, len(order)) if options.kills else ()
             self._start(SENDER, self._language_of(place), f"{place}.1", order, strikes)
 
     def _language_of(self, place: int) -> Language:
@@ -189,7 +199,7 @@ class Round:
         language: Language,
         turn: str,
         order: tuple[int, ...],
-        strikes: list[tuple[int, str]] | None = None,
+        strikes: tuple[int, ...] = (),
     ) -> None:
         options = self._options
         name = f"{role}-{language}-{turn}"
@@ -201,6 +211,8 @@ class Round:
             batch=options.batch,
             sabotage=options.sabotage if language in options.saboteurs else "",
             order=order,
+            # The first strike at a sender is aimed: the outcome of a send then stays unknown, in every run.
+            halt_after=strikes[0] if strikes and turn.endswith(".1") else NEVER,
         )
         with (options.folder / f"{name}.errors").open("wb") as errors:
             process = subprocess.Popen(
@@ -213,7 +225,7 @@ class Round:
                 # Ctrl-C is for the supervisor, which then ends the others.
                 start_new_session=True,
             )
-        child = Child(job, language, process, strikes=list(strikes or ()))
+        child = Child(job, language, process, strikes=strikes)
         assert process.stdout is not None
         self._children[name] = child
         self._selector.register(process.stdout, selectors.EVENT_READ, child)
@@ -238,6 +250,7 @@ class Round:
             child.ready |= word == READY
             child.halted |= word == HALTED
             child.steps += word == STEP
+            child.is_to_begin &= word != STEP
             self._progress.messages_finished += word == STEP and child.is_worker
             self._progress.sends_confirmed += word == STEP and not child.is_worker
 
@@ -256,7 +269,7 @@ class Round:
         self._progress.senders_killed += not child.is_worker
         role, _, place_and_turn = child.job.name.split("-")
         place, _, turn = place_and_turn.partition(".")
-        self._start(role, child.language, f"{place}.{int(turn) + 1}", child.job.order, child.strikes)
+        self._start(role, child.language, f"{place}.{int(turn) + 1}", child.job.order, child.strikes[1:])
         return True
 
     def _bury(self, child: Child) -> None:
@@ -311,21 +324,24 @@ class Round:
     def _overdue(self, count: int) -> bool:
         """Spread the strikes over the input, counting what each kill may have taken with it as done."""
         options = self._options
-        done = self._progress.messages_finished + self._strikes_done * options.batch
+        done = self._progress.messages_finished + self._progress.workers_killed * options.batch
         due = (self._strikes_done + 0.5 + count) / max(options.kills, 1) * STRIKES_UNTIL * options.bodies
         return bool(self._strikes) and done >= due
 
-    def _hold_who_had_their_share(self) -> None:
-        """Let the others wait while a language has nobody who works yet, or too many strikes at it are overdue."""
+    def _let_begin(self) -> None:
+        """Let workers begin a message, but not while a language has nobody who works yet, or lacks too many strikes."""
         workers = [child for child in self._children.values() if child.is_worker]
         starting = {worker.language for worker in workers} - {worker.language for worker in workers if worker.ready}
-        self._is_ending |= not starting and time.monotonic() - self._heard_s > STALL_S
         behind = languages_behind(self._strikes) if self._overdue(OVERDUE_MAX) else set(self._options.languages)
+        now_s = time.monotonic()
+        is_stalled = not starting and now_s - max(self._heard_s, self._stalled_s) > STALL_S
+        if is_stalled:
+            self._stalled_s = now_s
         for worker in workers:
             is_due = self._strike is not None and worker.language == self._strike.language
-            if worker.ready:
-                is_ahead = bool(starting) or worker.language not in behind
-                worker.order_hold(is_ahead and not is_due and not self._is_ending)
+            has_turn = is_due or (not starting and worker.language in behind)
+            if worker.ready and not worker.is_to_begin and (has_turn or is_stalled or self._is_ending):
+                worker.order_begin()
 
     def _strike_is_done(self, strike: Strike) -> None:
         self._strikes.remove(strike)
@@ -342,12 +358,9 @@ class Round:
             self._strike_is_done(strike)
 
     def _strike_sender(self, sender: Child) -> None:
-        if not sender.halts_at and sender.strikes and sender.steps >= sender.strikes[0][0]:
-            _, kind = sender.strikes.pop(0)
-            if kind == ANY_MOMENT:
-                self._kill(sender)
-            else:
-                sender.order_halt(kind)
+        """Kill the successor of a sender that halted, at any moment after its number of sends."""
+        if sender.strikes and sender.job.halt_after == NEVER and sender.steps >= sender.strikes[0]:
+            self._kill(sender)
 
     def _strike_with_aim(self, strike: Strike) -> None:
         """Order a worker to halt at the point, and another one each time that none got there in time."""
@@ -363,10 +376,10 @@ class Round:
             self._strike_at_s = time.monotonic() + self._rng.uniform(0, STRIKE_DELAY_S_MAX)
             return
         workers = self._workers(language)
-        if self._missed:
-            workers = [worker for worker in workers if unfinished_work(worker.job.journal_path)]
         if workers and time.monotonic() >= self._strike_at_s:
             struck = self._rng.choice(workers)
+            if self._missed and not struck.stop_at_work():
+                return
             self._strike_at_s = None
             self._missed = not (self._kill(struck) and unfinished_work(struck.job.journal_path))
             if not self._missed and self._strike is not None:

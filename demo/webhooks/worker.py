@@ -77,8 +77,8 @@ class Worker:
         while not self._everything_is_done():
             with self._queue.consume(batch=self._job.batch, wait=IDLE_S) as consumer:
                 for delivery in consumer:
-                    self._handle(consumer, delivery)
                     self._supervised.may_begin()
+                    self._handle(consumer, delivery)
 
     def _everything_is_done(self) -> bool:
         # In this order: a message that was sent before the file appeared is seen by the statistics.
