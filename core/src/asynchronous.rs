@@ -110,7 +110,7 @@ impl Subscription {
         options.check()?;
         let engine = Arc::clone(&self.queue().engine);
         engine.check_usable()?;
-        let rung = engine.background.rung(&engine)?;
+        let mut hearing = None;
         let word = bell::word_of(self.queue().id);
         let until = Instant::now() + options.wait;
         loop {
@@ -120,12 +120,16 @@ impl Subscription {
             if !received.deliveries.is_empty() || left.is_zero() {
                 return received.deliveries.into_iter().map(|raw| Delivery::new(self.clone(), raw, None)).collect();
             }
+            let hearing = match &mut hearing {
+                Some(hearing) => hearing,
+                none => none.insert(engine.background.hear(&engine)?),
+            };
             let due = received.next_due.map(|due| due.since(engine.now()));
             let pause = left.min(LOOK_AGAIN).min(due.unwrap_or(LOOK_AGAIN));
             let _asleep = engine.house.sleeper(word);
             let look_at = Instant::now() + pause;
             loop {
-                let ring = rung.notified();
+                let ring = hearing.rung();
                 if bell::listen(engine.side(), word) != heard || tokio::time::timeout_at(look_at, ring).await.is_err() {
                     break;
                 }

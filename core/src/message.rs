@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{DELAY_MAX, HEADERS_BYTES_MAX, NAME_BYTES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX};
-use crate::types::{Millis, check_key};
+use crate::limits::{DELAY_MAX, HEADERS_BYTES_MAX, PRIORITY_DEFAULT, PRIORITY_MAX};
+use crate::types::{Millis, check_key, check_name};
 
 /// The value of a header: text or bytes, and it comes back as what it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,12 +187,7 @@ impl Message {
     fn check_headers(&self) -> Result<()> {
         let mut bytes = 0;
         for (name, value) in &self.headers {
-            if name.is_empty() || name.len() > NAME_BYTES_MAX {
-                return Err(Error::invalid(format!(
-                    "header name is {} bytes; it takes 1 to {NAME_BYTES_MAX}",
-                    name.len()
-                )));
-            }
+            check_name("header name", name)?;
             bytes += name.len() + value.bytes().len();
         }
         if bytes > HEADERS_BYTES_MAX {

@@ -296,16 +296,18 @@ impl Queue {
         I: IntoIterator<Item = M>,
         M: Into<Message>,
     {
+        let messages = messages.into_iter();
         let mut prepared = Vec::new();
         let mut bytes = 0;
+        // Where the iterator knows its length, all of it is refused at once, else at the first one too many.
+        let announced = messages.size_hint().0;
         for message in messages {
             let message = self.prepare(message.into())?;
             bytes += message.message.body.len();
             prepared.push(message);
-            if prepared.len() > SEND_MESSAGES_MAX {
-                return Err(Error::invalid(format!(
-                    "more than {SEND_MESSAGES_MAX} messages in one call; that is the limit"
-                )));
+            let count = announced.max(prepared.len());
+            if count > SEND_MESSAGES_MAX {
+                return Err(Error::invalid(format!("{count} messages in one call; the limit is {SEND_MESSAGES_MAX}")));
             }
             if bytes > SEND_BYTES_MAX && prepared.len() > 1 {
                 return Err(Error::invalid(format!(

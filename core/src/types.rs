@@ -136,7 +136,7 @@ pub(crate) fn duration_ms(duration: Duration) -> i64 {
     seconds_ms.and_then(|ms| ms.checked_add(rest_ms)).unwrap_or(i64::MAX)
 }
 
-/// Checks the name of a queue or a subscription.
+/// Checks a name: of a queue, a subscription, a ledger, an effect or a header.
 pub(crate) fn check_name(what: &str, name: &str) -> Result<()> {
     check_text(what, name, NAME_BYTES_MAX)
 }
