@@ -43,7 +43,6 @@ impl Ears {
     fn listen(&self, side: &SideFile) {
         while !self.stopped.load(Ordering::SeqCst) {
             futex::wait(&self.waiting, 0, None);
-            side.word(bell::LISTENERS).fetch_add(1, Ordering::SeqCst);
             let mut needed = Instant::now();
             while needed.elapsed() < LISTEN_FOR && !self.stopped.load(Ordering::SeqCst) {
                 let heard = bell::listen(side, bell::ANY);
@@ -53,7 +52,6 @@ impl Ears {
                     needed = Instant::now();
                 }
             }
-            side.word(bell::LISTENERS).fetch_sub(1, Ordering::SeqCst);
         }
         self.rung.notify_waiters();
     }
@@ -159,10 +157,10 @@ impl Background {
 mod tests {
     use super::*;
 
-    /// Waits until so many listen, or fails.
+    /// Waits until so many sleep on the bell, or fails.
     fn until_listeners(side: &SideFile, count: u32) {
         let since = Instant::now();
-        while side.word(bell::LISTENERS).load(Ordering::SeqCst) != count {
+        while side.sleeping(bell::ANY) != count {
             assert!(since.elapsed() < Duration::from_secs(20), "the number of listeners never became {count}");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -177,7 +175,7 @@ mod tests {
         });
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         for _ in 0..2 {
-            assert_eq!(side.word(bell::LISTENERS).load(Ordering::SeqCst), 0);
+            assert_eq!(side.sleeping(bell::ANY), 0);
             let hearing = ears.hear();
             until_listeners(&side, 1);
             let rung = hearing.rung();

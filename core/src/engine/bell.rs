@@ -13,9 +13,7 @@ use crate::sys::side::{SideFile, WORDS};
 /// Rung by every commit that rings any queue's.
 pub(crate) const ANY: usize = 0;
 /// Shared by all queues whose number is past the words.
-const OVERFLOW: usize = WORDS - 6;
-/// How many stores listen to [`ANY`]; too many when one of them was killed, which costs a call and nothing else.
-pub(crate) const LISTENERS: usize = WORDS - 5;
+const OVERFLOW: usize = WORDS - 5;
 /// Counts the commits with sends that must be on disk before they are answered, or handed over.
 pub(crate) const SENT: usize = WORDS - 4;
 /// Up to which of them the log is known to be on disk.
@@ -51,14 +49,7 @@ pub(crate) fn ring(side: &SideFile, wakes: &[Wake]) {
         let receivers = if word == OVERFLOW { u32::MAX } else { wake.receivers };
         ring_word(side, word, receivers);
     }
-    ring_any(side);
-}
-
-fn ring_any(side: &SideFile) {
-    side.word(ANY).fetch_add(1, Ordering::SeqCst);
-    if side.word(LISTENERS).load(Ordering::SeqCst) > 0 {
-        side.wake(ANY, i32::MAX as u32);
-    }
+    ring_word(side, ANY, u32::MAX);
 }
 
 pub(crate) fn ring_word(side: &SideFile, word: usize, receivers: u32) {

@@ -128,6 +128,9 @@ impl Engine {
         };
         let log = writer.opened.as_ref().map(|opened| Arc::clone(&opened.wal));
         let only_one = is_only_one(&files.side, slot);
+        if only_one {
+            files.side.forget_sleepers();
+        }
         let liveness: Arc<dyn Liveness> = match &options.liveness {
             Some(liveness) => Arc::clone(liveness),
             None => Arc::new(SlotLiveness { side: Arc::clone(&files.side) }),

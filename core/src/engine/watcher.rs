@@ -7,7 +7,6 @@
 //! Invariants: what is not armed has its flag set, or somebody is arming it. Who arms has remembered the bell before the look
 //! that found nothing, so that nothing is slept through in between.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -193,10 +192,7 @@ fn run(shared: &Shared, side: &SideFile, engine: &Weak<Engine>) {
             return;
         }
         drop(state);
-        side.word(bell::LISTENERS).fetch_add(1, Ordering::SeqCst);
-        let goes_on = watch(shared, side, engine);
-        side.word(bell::LISTENERS).fetch_sub(1, Ordering::SeqCst);
-        if !goes_on {
+        if !watch(shared, side, engine) {
             return;
         }
     }

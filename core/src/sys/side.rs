@@ -22,7 +22,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,10 @@ const HEADER_BYTES: usize = 4096;
 const FILE_BYTES: usize = HEADER_BYTES + WORDS * 4;
 const MAPPED_WORDS: usize = FILE_BYTES / 4;
 const WORDS_START: usize = HEADER_BYTES / 4;
+
+/// Header words that count the sleepers on the words.
+const SLEEPERS_START: usize = WORDS_START - SLEEPERS;
+const SLEEPERS: usize = 512;
 
 const SLOTS_START: i64 = 1 << 20;
 const OPEN_BYTE: i64 = 1 << 21;
@@ -113,14 +117,21 @@ impl SideFile {
 
     /// Sleeps while the word is `expected`. Returns false only if the time ran out.
     pub(crate) fn wait(&self, index: usize, expected: u32, timeout: Option<Duration>) -> bool {
-        match self.shared {
+        // Counted first, asleep second: who changes the word after this sleeper last looked sees it in the count.
+        self.sleepers(index).fetch_add(1, Ordering::SeqCst);
+        let woken = match self.shared {
             Shared::File { .. } => futex::wait_shared(self.word(index), expected, timeout),
             Shared::Memory(_) => futex::wait(self.word(index), expected, timeout),
-        }
+        };
+        self.sleepers(index).fetch_sub(1, Ordering::SeqCst);
+        woken
     }
 
-    /// Wakes up to `count` threads that sleep on the word, in any process.
+    /// Wakes up to `count` threads that sleep on the word, in any process. Call after changing the word, with `SeqCst`.
     pub(crate) fn wake(&self, index: usize, count: u32) {
+        if self.sleepers(index).load(Ordering::SeqCst) == 0 {
+            return;
+        }
         match self.shared {
             Shared::File { .. } => futex::wake_shared(self.word(index), count),
             Shared::Memory(_) => futex::wake(self.word(index), count),
@@ -187,6 +198,22 @@ impl SideFile {
             }
             Shared::Memory(_) => true,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sleeping(&self, index: usize) -> u32 {
+        self.sleepers(index).load(Ordering::SeqCst)
+    }
+
+    /// Counts anew. Call when no other store has the file open, while none can.
+    pub(crate) fn forget_sleepers(&self) {
+        (0..SLEEPERS).for_each(|index| self.sleepers(index).store(0, Ordering::SeqCst));
+    }
+
+    /// How many sleep on the word, or on one that it shares the count with; more when some were killed in their sleep,
+    /// which costs those who wake a call and nothing else.
+    fn sleepers(&self, index: usize) -> &AtomicU32 {
+        self.header_word(SLEEPERS_START + index % SLEEPERS)
     }
 
     /// The descriptor that carries this store's locks, if locks are needed at all.

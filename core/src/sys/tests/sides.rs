@@ -214,3 +214,34 @@ fn a_store_in_memory_has_the_same_interface() {
     assert!(!side.wait(3, 1, Some(Duration::from_millis(1))));
     side.wake(3, 1);
 }
+
+#[test]
+fn no_wake_is_lost_between_looking_and_falling_asleep() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("db-onceward");
+    let (asker, answerer) = (SideFile::open(&path).expect("opened"), SideFile::open(&path).expect("opened"));
+    // Two words that share a count, so that each is also woken with sleepers on the other only.
+    let (question, answer) = (7, 7 + 512);
+    let wait_for = |side: &SideFile, word: usize, round: u32| {
+        while side.word(word).load(Ordering::SeqCst) != round {
+            let seen = side.word(word).load(Ordering::SeqCst);
+            if seen != round {
+                assert!(side.wait(word, seen, Some(Duration::from_secs(20))), "nobody woke it in round {round}");
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 1..=5000 {
+                wait_for(&answerer, question, round);
+                answerer.word(answer).store(round, Ordering::SeqCst);
+                answerer.wake(answer, 1);
+            }
+        });
+        for round in 1..=5000 {
+            asker.word(question).store(round, Ordering::SeqCst);
+            asker.wake(question, 1);
+            wait_for(&asker, answer, round);
+        }
+    });
+}
