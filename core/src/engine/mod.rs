@@ -337,7 +337,7 @@ impl Engine {
             writer.roll_back();
             return refuse(finished, Error::new(ErrorKind::Storage, "invariant: an operation panicked"));
         };
-        let number = self.committed();
+        let number = self.committed(durable::sent(self.side()));
         let tokens = &committed.commit.tokens;
         let tokens_unsafe = writer.opened.is_some()
             && !tokens.is_empty()
@@ -366,9 +366,9 @@ impl Engine {
         writer.tend_log(self.side());
     }
 
-    /// Counts a commit. Call under the write lock.
-    fn committed(&self) -> u64 {
-        self.last_sent.store(durable::sent(self.side()), Ordering::SeqCst);
+    /// Counts a commit. `sent` commits with sends are done: read under the write lock.
+    fn committed(&self, sent: u32) -> u64 {
+        self.last_sent.store(sent, Ordering::SeqCst);
         self.sync.committed()
     }
 
@@ -393,6 +393,7 @@ impl Engine {
             return self.rescue_log(log);
         }
         let sent = self.last_sent.load(Ordering::SeqCst);
+        failpoint("log-sync");
         match log.file.sync_data() {
             Ok(()) if damaged.load(Ordering::SeqCst) == 0 => {
                 durable::note_synced(self.side(), sent);

@@ -15,8 +15,9 @@ use crate::engine::execute::execute;
 use crate::engine::guard::Guard;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
-use crate::engine::{Engine, bell, foreign, guard};
+use crate::engine::{Engine, bell, durable, foreign, guard};
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::storage::convert::{kind_of, statement_error, storage_error};
 use crate::transaction::{Rows, Value};
 
@@ -209,11 +210,15 @@ impl Engine {
             self.carry_out(writer, commit, &Operation::Absorb)?;
             commit.together = true;
             writer.count_sends(commit, self.side());
+            // With the commit SQLite's lock is gone, and the turn ended long ago: after it, others may have counted sends that
+            // they are still to commit.
+            let sent = durable::sent(self.side());
             writer.commit().map_err(|error| {
                 writer.roll_back();
                 storage_error("committing", &error)
             })?;
-            numbered = Some(self.committed());
+            failpoint("transaction-committed");
+            numbered = Some(self.committed(sent));
             writer.settled.remember(std::mem::take(&mut commit.settlements));
             wakes = std::mem::take(&mut commit.wakes);
             let attached = match &writer.opened {

@@ -16,6 +16,7 @@ use crate::engine::settled::Settled;
 use crate::engine::space;
 use crate::engine::store_files::Opened;
 use crate::error::{Error, ErrorKind, Result};
+use crate::failpoint::failpoint;
 use crate::storage::convert::{kind_of, storage_error};
 use crate::sys::side::SideFile;
 use crate::sys::version::data_version;
@@ -156,6 +157,7 @@ impl Writer {
             }
         }
         self.count_sends(&committed.commit, outside.side);
+        failpoint("counted");
         if let Err(error) = self.commit() {
             self.roll_back();
             return Err(error);
