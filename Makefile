@@ -65,8 +65,8 @@ demo: $(STAMPS)/demo ## the main job: 329 real webhooks through the three promis
 test: $(STAMPS)/tools-test built test-tree test-rust test-python test-node test-mixed ## run every test
 	@echo 'every test passed'
 
-# Two at a time: each keeps one processor busy only, for long stretches.
-built: $(STAMPS)/tools
+# Each keeps one processor busy only, for long stretches.
+built: $(STAMPS)/tools ## build what the tests run, two things at a time
 	@$(MAKE) --no-print-directory -j2 $(STAMPS)/node-npm $(STAMPS)/module $(STAMPS)/node $(STAMPS)/demo
 
 test-rust: $(STAMPS)/tools-test-rust $(STAMPS)/module $(STAMPS)/node ## the tests of the Rust crates (the benchmark's test measures every language)
