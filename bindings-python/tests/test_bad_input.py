@@ -126,7 +126,7 @@ def test_send_many_wants_an_iterable_of_messages(store: onceward.Store, queue: o
 
 
 def test_send_many_takes_ten_thousand_messages_at_most(store: onceward.Store, queue: onceward.Queue) -> None:
-    with pytest.raises(Invalid, match="10000 messages"):
+    with pytest.raises(Invalid, match="10001 messages in one call; the limit is 10000"):
         queue.send_many(b"" for _ in range(10_001))
     nothing_was_written(store, queue)
 

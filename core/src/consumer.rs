@@ -11,7 +11,7 @@ use crate::engine::bell;
 use crate::engine::housekeeping::Keep;
 use crate::engine::operation::{Operation, Reply, Settle, Verb};
 use crate::error::{Error, Result};
-use crate::limits::{LEASE_MAX, RECEIVE_MESSAGES_MAX, WAIT_MAX};
+use crate::limits::{LEASE_MAX, RECEIVE_MESSAGES_MAX, SETTLE_RECEIPTS_MAX, WAIT_MAX};
 use crate::queue::check_lease;
 use crate::semantics::Semantics;
 use crate::subscription::{ReceiveOptions, Subscription};
@@ -80,12 +80,16 @@ pub(crate) struct Outstanding {
     subscription: Subscription,
     lease: Duration,
     state: Mutex<State>,
+    /// Held from taking what is noted until it is committed, or noted again: who has it knows that nothing is on its way.
+    committing: Mutex<()>,
 }
 
 /// An unsettled delivery.
 #[derive(Debug)]
 struct Held {
     handed_out: bool,
+    /// When it came: its lease is not extended for ever.
+    since: Instant,
     ordering_key: Option<String>,
 }
 
@@ -98,8 +102,6 @@ struct State {
     noted_since: Option<Instant>,
     /// When the leases must be extended.
     extend_at: Option<Instant>,
-    /// When the current batch was received: its leases are not extended for ever.
-    since: Option<Instant>,
     /// Noted acknowledgements that turned out to be too late.
     lost: VecDeque<Receipt>,
     closed: bool,
@@ -110,8 +112,13 @@ impl Outstanding {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settle(&self, verb: Verb, receipts: Vec<Receipt>) -> Result<Vec<Receipt>> {
-        if receipts.is_empty() { Ok(Vec::new()) } else { self.subscription.settle(verb, receipts) }
+    /// Settles any number of deliveries. Returns those that came too late.
+    fn settle(&self, verb: &Verb, receipts: &[Receipt]) -> Result<Vec<Receipt>> {
+        let mut lost = Vec::new();
+        for receipts in receipts.chunks(SETTLE_RECEIPTS_MAX) {
+            lost.extend(self.subscription.settle(verb.clone(), receipts.to_vec())?);
+        }
+        Ok(lost)
     }
 
     /// Notes an acknowledgement, to be committed with the next receive.
@@ -119,17 +126,17 @@ impl Outstanding {
         if self.ack_at_once(receipt)? {
             return Ok(());
         }
-        let lost = self.settle(Verb::Ack, vec![receipt])?;
+        let lost = self.settle(&Verb::Ack, &[receipt])?;
         lost.first().map_or(Ok(()), |receipt| Err(lease_lost(*receipt)))
     }
 
     /// Notes an acknowledgement, unless the consumer has ended. Waits for nothing.
     pub(crate) fn ack_at_once(&self, receipt: Receipt) -> Result<bool> {
+        self.subscription.queue().engine.check_usable()?;
         let mut state = self.lock();
         if state.closed {
             return Ok(false);
         }
-        self.subscription.queue().engine.check_usable()?;
         if state.held.remove(&receipt).is_none() {
             return Err(lease_lost(receipt));
         }
@@ -144,7 +151,7 @@ impl Outstanding {
         if self.subscription.queue().semantics() == Semantics::AtMostOnce {
             // It is gone from the file: whatever became of its consumer, it is handed out now or never.
             if !state.closed {
-                state.held.insert(receipt, Held { handed_out: true, ordering_key: None });
+                state.held.insert(receipt, Held { handed_out: true, since: Instant::now(), ordering_key: None });
             }
             return true;
         }
@@ -184,9 +191,22 @@ impl Outstanding {
         }
     }
 
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Commits what is noted, and waits for whoever else is at that.
     pub(crate) fn flush(&self) -> Result<()> {
+        self.commit_noted(&self.alone(), |noted| self.settle(&Verb::Ack, noted))
+    }
+
+    fn commit_noted(
+        &self,
+        _alone: &MutexGuard<'_, ()>,
+        commit: impl FnOnce(&[Receipt]) -> Result<Vec<Receipt>>,
+    ) -> Result<()> {
         let noted = self.take_noted();
-        match self.settle(Verb::Ack, noted.clone()) {
+        match commit(&noted) {
             Ok(lost) => {
                 self.lock().lost.extend(lost);
                 Ok(())
@@ -197,52 +217,86 @@ impl Outstanding {
             }
         }
     }
+
+    /// As [`Outstanding::settle`], but gives up soon when others are writing.
+    fn settle_briefly(&self, verb: Verb, receipts: Vec<Receipt>) -> Result<Vec<Receipt>> {
+        if receipts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let settle = Settle { subscription: self.subscription.id(), verb, receipts };
+        match self.subscription.queue().engine.call_briefly(Operation::Settle(settle))? {
+            Reply::Settled(lost) => Ok(lost),
+            other => other.unexpected("a settlement"),
+        }
+    }
+
+    fn is_noted_long(&self) -> bool {
+        self.lock().noted_since.is_some_and(|since| since.elapsed() >= FOLD_FOR)
+    }
+
+    /// What must be extended now, which is then due again after a third of the lease.
+    fn take_due(&self) -> Vec<Receipt> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        if state.closed || state.extend_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        state.extend_at = Some(now + self.lease / 3);
+        let held = state.held.iter().filter(|(_, held)| now - held.since < LEASE_MAX);
+        held.map(|(receipt, _)| receipt).chain(&state.noted).copied().collect()
+    }
+
+    /// Takes note of a batch that came.
+    fn hold(&self, deliveries: &[RawDelivery]) {
+        if deliveries.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let now = Instant::now();
+        let at = now + self.lease / 3;
+        // What came earlier and is still held is due earlier.
+        let earlier = state.extend_at.filter(|_| !state.held.is_empty() || !state.noted.is_empty());
+        state.extend_at = Some(earlier.map_or(at, |earlier| earlier.min(at)));
+        for raw in deliveries {
+            let held = Held { handed_out: false, since: now, ordering_key: raw.ordering_key.clone() };
+            state.held.insert(raw.receipt(), held);
+        }
+    }
 }
 
 impl Keep for Outstanding {
     fn keep(&self) {
-        let (extend, noted) = {
-            let mut state = self.lock();
-            if state.closed {
-                return;
-            }
-            let now = Instant::now();
-            let noted = if state.noted_since.is_some_and(|since| now - since >= FOLD_FOR) {
-                state.noted_since = None;
-                std::mem::take(&mut state.noted)
-            } else {
-                Vec::new()
-            };
-            let within = state.since.is_some_and(|since| now - since < LEASE_MAX);
-            let due = within && state.extend_at.is_some_and(|at| at <= now);
-            let extend: Vec<Receipt> =
-                if due { state.held.keys().chain(&state.noted).copied().collect() } else { Vec::new() };
-            if due {
-                state.extend_at = Some(now + self.lease / 3);
-            }
-            (extend, noted)
-        };
-        let briefly = |verb: Verb, receipts: Vec<Receipt>| -> Result<Vec<Receipt>> {
-            if receipts.is_empty() {
-                return Ok(Vec::new());
-            }
-            let settle = Settle { subscription: self.subscription.id(), verb, receipts };
-            match self.subscription.queue().engine.call_briefly(Operation::Settle(settle))? {
-                Reply::Settled(lost) => Ok(lost),
-                other => other.unexpected("a settlement"),
-            }
-        };
-        match briefly(Verb::Ack, noted.clone()) {
-            Ok(lost) => self.lock().lost.extend(lost),
-            Err(_) => self.note_again(noted),
+        // Whoever is committing now takes what is noted along, or the next look does.
+        if self.is_noted_long()
+            && let Ok(alone) = self.committing.try_lock()
+        {
+            // What fails is noted still.
+            let _ = self.commit_noted(&alone, |noted| self.settle_briefly(Verb::Ack, noted.to_vec()));
         }
-        // A lease that could not be extended now is extended at the next look; one that is lost is handed out no more.
-        if let Ok(lost) = briefly(Verb::Extend { lease: self.lease }, extend) {
-            let mut state = self.lock();
-            for receipt in lost {
-                state.held.remove(&receipt);
+        match self.settle_briefly(Verb::Extend { lease: self.lease }, self.take_due()) {
+            // A lost one is handed out no more.
+            Ok(lost) => {
+                let mut state = self.lock();
+                for receipt in lost {
+                    state.held.remove(&receipt);
+                }
             }
+            // At the next look.
+            Err(_) => self.lock().extend_at = Some(Instant::now()),
         }
+    }
+}
+
+/// Commits a consumer's noted acknowledgements from another thread, also while the consumer waits for messages.
+#[derive(Debug, Clone)]
+pub struct FlushHandle {
+    outstanding: Arc<Outstanding>,
+}
+
+impl FlushHandle {
+    /// As [`Consumer::flush`].
+    pub fn flush(&self) -> Result<()> {
+        self.outstanding.flush()
     }
 }
 
@@ -285,8 +339,12 @@ impl Consumer {
         options.check()?;
         let settings = subscription.queue().settings()?;
         let lease = options.lease.unwrap_or(settings.lease);
-        let outstanding =
-            Arc::new(Outstanding { subscription: subscription.clone(), lease, state: Mutex::new(State::default()) });
+        let outstanding = Arc::new(Outstanding {
+            subscription: subscription.clone(),
+            lease,
+            state: Mutex::default(),
+            committing: Mutex::default(),
+        });
         let kept: Weak<dyn Keep> = Arc::downgrade(&outstanding) as Weak<dyn Keep>;
         subscription.queue().engine.house.keep(kept);
         Ok(Consumer { subscription, options, buffer: VecDeque::new(), outstanding, stopped: Arc::default() })
@@ -349,28 +407,34 @@ impl Consumer {
 
     /// Receives the next batch. Returns false when nothing came.
     fn fill(&mut self, wait: Duration) -> Result<bool> {
-        let receive = ReceiveOptions { max: self.options.batch, wait, lease: Some(self.outstanding.lease) };
-        let folded = self.outstanding.take_noted();
-        let stopped = Arc::clone(&self.stopped);
-        let received = self.subscription.wait_for(&receive, folded.clone(), &|| stopped.load(Ordering::SeqCst));
-        let received = match received {
-            Ok(received) => received,
-            Err(error) => {
-                self.outstanding.note_again(folded);
-                return Err(error);
+        let outstanding = &*self.outstanding;
+        let stopped = || self.stopped.load(Ordering::SeqCst);
+        let mut receive =
+            ReceiveOptions { max: self.options.batch, wait: Duration::ZERO, lease: Some(outstanding.lease) };
+        let mut deliveries = Vec::new();
+        {
+            // The first look commits the acknowledgements. Nobody is to wait for more than that.
+            let alone = outstanding.alone();
+            if !outstanding.lock().noted.is_empty() {
+                outstanding.commit_noted(&alone, |noted| {
+                    let received = self.subscription.wait_for(&receive, noted.to_vec(), &stopped)?;
+                    deliveries = received.deliveries;
+                    Ok(received.lost)
+                })?;
             }
-        };
-        let mut state = self.outstanding.lock();
-        state.lost.extend(received.lost);
-        let now = Instant::now();
-        state.since = Some(now);
-        state.extend_at = Some(now + self.outstanding.lease / 3);
-        for raw in &received.deliveries {
-            let held = Held { handed_out: false, ordering_key: raw.ordering_key.clone() };
-            state.held.insert(raw.receipt(), held);
         }
-        self.buffer.extend(received.deliveries);
-        Ok(!self.buffer.is_empty() || !state.lost.is_empty())
+        if deliveries.is_empty() && outstanding.lock().lost.is_empty() && !stopped() {
+            receive.wait = wait;
+            deliveries = self.subscription.wait_for(&receive, Vec::new(), &stopped)?.deliveries;
+        }
+        outstanding.hold(&deliveries);
+        self.buffer.extend(deliveries);
+        Ok(!self.buffer.is_empty() || !outstanding.lock().lost.is_empty())
+    }
+
+    /// A handle that commits the noted acknowledgements from another thread.
+    pub fn flush_handle(&self) -> FlushHandle {
+        FlushHandle { outstanding: Arc::clone(&self.outstanding) }
     }
 
     /// Commits the noted acknowledgements now. One that came too late comes out of the next [`Consumer::receive`].
@@ -402,30 +466,31 @@ impl Consumer {
     }
 
     fn end(&mut self) -> Result<()> {
-        let flushed = self.outstanding.flush();
+        let outstanding = &*self.outstanding;
         self.buffer.clear();
-        let (unsettled, prefetched, lost) = {
-            let mut state = self.outstanding.lock();
+        let alone = outstanding.alone();
+        let (mut unsettled, mut prefetched) = (Vec::new(), Vec::new());
+        {
+            let mut state = outstanding.lock();
             if state.closed {
                 return Ok(());
             }
+            // From here on nothing is noted any more: what comes is settled by itself.
             state.closed = true;
-            let (mut unsettled, mut prefetched) = (Vec::new(), Vec::new());
             for (receipt, held) in std::mem::take(&mut state.held) {
                 if held.handed_out { unsettled.push(receipt) } else { prefetched.push(receipt) }
             }
-            (unsettled, prefetched, state.lost.pop_front())
-        };
-        let at_most_once = self.subscription.queue().semantics() == Semantics::AtMostOnce;
-        let released = if at_most_once { Ok(Vec::new()) } else { self.outstanding.settle(Verb::Release, prefetched) };
-        let settled = if at_most_once {
-            Ok(Vec::new())
-        } else {
-            self.outstanding.settle(Nack::new().error(ENDED).verb()?, unsettled)
-        };
-        flushed?;
+        }
+        let acknowledged = outstanding.commit_noted(&alone, |noted| outstanding.settle(&Verb::Ack, noted));
+        if self.subscription.queue().semantics() == Semantics::AtMostOnce {
+            (unsettled, prefetched) = Default::default();
+        }
+        let released = outstanding.settle(&Verb::Release, &prefetched);
+        let settled = outstanding.settle(&Nack::new().error(ENDED).verb()?, &unsettled);
+        acknowledged?;
         released?;
         settled?;
+        let lost = outstanding.lock().lost.pop_front();
         lost.map_or(Ok(()), |receipt| Err(lease_lost(receipt)))
     }
 }

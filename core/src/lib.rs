@@ -66,7 +66,7 @@ mod transaction;
 mod types;
 
 pub use clock::{Clock, Liveness, ManualClock, Random, SeededRandom, Steady, SystemClock};
-pub use consumer::{ConsumeOptions, Consumer, StopHandle};
+pub use consumer::{ConsumeOptions, Consumer, FlushHandle, StopHandle};
 pub use delivery::{Delivery, Nack};
 pub use effect::{Begun, Effect, Probe};
 pub use engine::operation::Sent;

@@ -352,3 +352,97 @@ fn an_acknowledgement_at_once_is_noted_or_does_nothing() {
     assert!(!second.ack_at_once().expect("the consumer has ended"));
     assert_eq!(counts(&queue), [8, 0, 0, 0, 0]);
 }
+
+#[test]
+fn leases_are_extended_while_a_consumer_keeps_looking_for_more() {
+    let store = Store::open(IN_MEMORY).expect("opens");
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+    queue.send("slow").expect("sends");
+    let lease = Duration::from_millis(600);
+    let mut consumer = queue.consume(at_hand().lease(lease)).expect("consumes");
+    let working = next(&mut consumer);
+    let since = Instant::now();
+    while since.elapsed() < lease * 4 {
+        assert!(consumer.receive(Duration::from_millis(50)).expect("receives").is_none(), "it is being worked on");
+    }
+    working.ack().expect("is noted");
+    consumer.close().expect("no lease was lost");
+    assert_eq!(counts(&queue), [0; 5]);
+}
+
+#[test]
+fn an_acknowledgement_during_the_close_is_committed_or_refused() {
+    let world = World::new();
+    let queue = world.at_least_once_with("q", QueueOptions::new().backoff(Backoff::constant(Duration::ZERO)));
+    for round in 0..200 {
+        queue.send_many((0..20).map(|n| n.to_string())).expect("sends");
+        let mut consumer = queue.consume(at_hand()).expect("consumes");
+        let held: Vec<Delivery> = (0..20).map(|_| next(&mut consumer)).collect();
+        let acknowledging = std::thread::spawn(move || held.iter().filter(|delivery| delivery.ack().is_ok()).count());
+        if round % 2 == 1 {
+            std::thread::yield_now();
+        }
+        consumer.close().expect("closes");
+        let acknowledged = acknowledging.join().expect("acknowledges") as u64;
+        // The others were given back as failed before their acknowledgement came.
+        assert_eq!(counts(&queue), [20 - acknowledged, 0, 0, 0, 0], "in round {round}");
+        queue.purge().expect("purges");
+    }
+}
+
+#[test]
+fn a_flush_waits_for_the_commit_that_is_under_way() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let other = world.sql();
+    for _ in 0..5 {
+        queue.send("x").expect("sends");
+        let mut consumer = queue.consume(at_hand()).expect("consumes");
+        let delivery = next(&mut consumer);
+        other.execute_batch("BEGIN IMMEDIATE").expect("holds the file");
+        delivery.ack().expect("is noted");
+        // Long enough for housekeeping to be at the commit, which waits for the file.
+        std::thread::sleep(Duration::from_millis(200));
+        let flush = consumer.flush_handle();
+        let flushing = std::thread::spawn(move || flush.flush());
+        std::thread::sleep(Duration::from_millis(20));
+        other.execute_batch("ROLLBACK").expect("lets go of the file");
+        flushing.join().expect("flushes").expect("commits");
+        assert_eq!(counts(&queue), [0; 5], "what a flush has answered is committed");
+        consumer.close().expect("closes");
+    }
+}
+
+#[test]
+fn a_flush_commits_while_the_consumer_waits_for_more() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    queue.send("x").expect("sends");
+    let mut consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
+    let delivery = next(&mut consumer);
+    let (stop, flush) = (consumer.stop_handle(), consumer.flush_handle());
+    let waiting = std::thread::spawn(move || consumer.next().is_none());
+    delivery.ack().expect("is noted");
+    flush.flush().expect("commits");
+    assert_eq!(counts(&queue), [0; 5]);
+    assert!(!waiting.is_finished());
+    stop.stop();
+    assert!(waiting.join().expect("the consumer ends"));
+}
+
+#[test]
+fn a_consumer_settles_more_than_one_call_takes() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    for _ in 0..3 {
+        queue.send_many((0..10_000).map(|n| n.to_string())).expect("sends");
+    }
+    let mut consumer = queue.consume(at_hand().batch(10_000)).expect("consumes");
+    let held: Vec<Delivery> = (0..20_001).map(|_| next(&mut consumer)).collect();
+    for delivery in &held[..15_000] {
+        delivery.ack().expect("is noted");
+    }
+    consumer.close().expect("commits 15,000, gives back 5,001 and releases 9,999");
+    assert_eq!(counts(&queue)[0] + counts(&queue)[1], 15_000);
+    assert_eq!(counts(&queue)[2], 0, "nothing is in flight");
+}

@@ -128,9 +128,6 @@ impl Engine {
         };
         let log = writer.opened.as_ref().map(|opened| Arc::clone(&opened.wal));
         let only_one = is_only_one(&files.side, slot);
-        if only_one {
-            files.side.forget_sleepers();
-        }
         let liveness: Arc<dyn Liveness> = match &options.liveness {
             Some(liveness) => Arc::clone(liveness),
             None => Arc::new(SlotLiveness { side: Arc::clone(&files.side) }),
@@ -337,7 +334,7 @@ impl Engine {
             writer.roll_back();
             return refuse(finished, Error::new(ErrorKind::Storage, "invariant: an operation panicked"));
         };
-        let number = self.committed(durable::sent(self.side()));
+        let number = self.committed(committed.sent);
         let tokens = &committed.commit.tokens;
         let tokens_unsafe = writer.opened.is_some()
             && !tokens.is_empty()
@@ -366,9 +363,11 @@ impl Engine {
         writer.tend_log(self.side());
     }
 
-    /// Counts a commit. `sent` commits with sends are done: read under the write lock.
-    fn committed(&self, sent: u32) -> u64 {
-        self.last_sent.store(sent, Ordering::SeqCst);
+    /// Counts a commit, after which a sync covers `sent` commits with sends, if it did commit anything.
+    fn committed(&self, sent: Option<u32>) -> u64 {
+        if let Some(sent) = sent {
+            self.last_sent.store(sent, Ordering::SeqCst);
+        }
         self.sync.committed()
     }
 
@@ -419,11 +418,13 @@ impl Engine {
             return Err(busy());
         }
         writer.begin().map_err(std::io::Error::other)?;
+        // Under SQLite's lock, as for every commit.
+        let sent = durable::sent(self.side());
         let rescued = log.file.rewrite();
         writer.roll_back();
         rescued?;
         self.side().word(bell::LOG_DAMAGED).store(0, Ordering::SeqCst);
-        durable::note_synced(self.side(), durable::sent(self.side()));
+        durable::note_synced(self.side(), sent);
         Ok(())
     }
 
@@ -440,6 +441,8 @@ impl Engine {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
+        // One may have begun since; from here on none does.
+        self.abandon_transaction("the store was closed");
         self.house.stop();
         // Whoever sleeps for a message looks again, and finds the store closed.
         self.house.wake_sleepers(self.side());
@@ -480,8 +483,9 @@ impl Run for Engine {
 
     fn finish(&self, finished: &mut Finished) {
         failpoint("before-sync");
+        // Chunks of one group may ask for both: a sync that was to cover an earlier chunk says nothing of a later one.
         if let Some((sent, number)) = finished.awaits
-            && finished.sync.is_none()
+            && finished.sync.is_none_or(|sync| sync < number)
             && !durable::await_synced(self.side(), sent, OTHERS_SYNC_MAX)
         {
             finished.sync = Some(number);

@@ -66,15 +66,17 @@ impl Engine {
     }
 
     fn begin_on_writer(&self) -> Result<Number> {
-        let mut writer = self.writer();
-        let writer = writer.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))?;
-        // The turn among the processes ends here: SQLite's own lock holds from the begin on.
+        // The turn among the processes ends with the begin: SQLite's own lock holds from there on.
         let turn = self.side().write_lock(self.patience.get()).map_err(|error| {
             Error::with_source(ErrorKind::Storage, format!("taking the write lock: {error}"), error)
         })?;
         if turn.is_none() {
             return Err(self.busy_error());
         }
+        let mut writer = self.writer();
+        // Nobody would look after one that began while the store was closing.
+        let closed = || Error::new(ErrorKind::Closed, "the store is closed");
+        let writer = writer.as_mut().filter(|_| !self.is_closed()).ok_or_else(closed)?;
         writer.begin().map_err(|error| match kind_of(&error) {
             Some(ErrorKind::Busy) => self.busy_error(),
             _ => storage_error("beginning a transaction", &error),
@@ -218,7 +220,7 @@ impl Engine {
                 storage_error("committing", &error)
             })?;
             failpoint("transaction-committed");
-            numbered = Some(self.committed(sent));
+            numbered = Some(self.committed(Some(sent)));
             writer.settled.remember(std::mem::take(&mut commit.settlements));
             wakes = std::mem::take(&mut commit.wakes);
             let attached = match &writer.opened {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use crate::clock::{Clock, Liveness, Random};
+use crate::engine::bell::LOG_DAMAGED;
 use crate::engine::context::{Commit, Context, Fault, HandedOver, Known};
 use crate::engine::durable::{self, Durable, DurableTokens};
 use crate::engine::execute::execute;
@@ -71,6 +72,8 @@ pub(crate) struct Outside<'a> {
 pub(crate) struct Committed {
     pub(crate) answers: Vec<Result<Reply>>,
     pub(crate) commit: Commit,
+    /// How many commits with sends there were with this one. None if nothing was committed.
+    pub(crate) sent: Option<u32>,
 }
 
 impl Writer {
@@ -118,10 +121,7 @@ impl Writer {
             }
             Err(error) => {
                 let error = storage_error("writing", &error);
-                Committed {
-                    answers: operations.iter().map(|_| Err(error.clone())).collect(),
-                    commit: Commit::default(),
-                }
+                Committed { answers: operations.iter().map(|_| Err(error.clone())).collect(), ..Committed::default() }
             }
         }
     }
@@ -136,6 +136,7 @@ impl Writer {
                     all.commit.awaits = one.commit.awaits.or(all.commit.awaits);
                     all.commit.wakes.extend(one.commit.wakes);
                     all.commit.tokens.extend(one.commit.tokens);
+                    all.sent = one.sent.or(all.sent);
                 }
                 Err(error) => all.answers.push(Err(storage_error("writing", &error))),
             }
@@ -157,11 +158,14 @@ impl Writer {
             }
         }
         self.count_sends(&committed.commit, outside.side);
+        // Under SQLite's lock, which ends with the commit: after it, others may have counted what they are still to commit.
+        let sent = durable::sent(outside.side);
         failpoint("counted");
         if let Err(error) = self.commit() {
             self.roll_back();
             return Err(error);
         }
+        committed.sent = Some(sent);
         let known = std::mem::take(&mut committed.commit.known);
         self.known = data_version(&self.conn).filter(|_| known.is_small()).map(|version| (version, known));
         self.check_durable(&mut committed.commit, outside.side);
@@ -290,11 +294,16 @@ impl Writer {
         let done = self.conn.prepare_cached(sql).and_then(|mut statement| {
             statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         });
-        if let Ok((frames, moved)) = done
-            && frames == moved
-        {
+        match done {
             // The next commit starts the log over.
-            self.frames.store(0, Ordering::Relaxed);
+            Ok((frames, moved)) if frames == moved => self.frames.store(0, Ordering::Relaxed),
+            // Perhaps of the log: what the kernel then holds for written is not.
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC =>
+            {
+                side.word(LOG_DAMAGED).store(1, Ordering::SeqCst);
+            }
+            _ => {}
         }
     }
 }

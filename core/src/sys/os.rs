@@ -65,14 +65,6 @@ pub(super) fn close(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
-/// A second descriptor of the same open file description, never one of the three standard ones.
-pub(super) fn duplicate(fd: RawFd) -> io::Result<RawFd> {
-    retry(|| {
-        // SAFETY: F_DUPFD_CLOEXEC takes an integer and touches no memory of ours.
-        unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }
-    })
-}
-
 /// Status of the file at `path`; a symbolic link is followed only if `follow`.
 pub(super) fn stat(path: &CStr, follow: bool) -> io::Result<Status> {
     let mut raw = MaybeUninit::<libc::stat>::uninit();

@@ -146,16 +146,15 @@ impl Tables {
         self.close_if_proven(identity);
     }
 
-    /// A duplicate of a writable descriptor of a file that SQLite has open, or None if it has not.
+    /// A descriptor of a file that SQLite has open for writing, or None if it has not. It is one of its own and no duplicate:
+    /// a failed write is told once to each, so that nobody else's sync can take the news away.
     pub(super) fn borrow(&mut self, identity: Identity) -> io::Result<Option<RawFd>> {
-        let Some(file) = self.files.get_mut(&identity) else { return Ok(None) };
+        let Some(file) = self.files.get(&identity) else { return Ok(None) };
         let Some(open) = file.open.iter().find(|open| open.access == Access::ReadWrite) else { return Ok(None) };
-        let fd = os::duplicate(open.fd)?;
-        file.borrowed.push(fd);
+        let fd = self.open_again(identity, open.fd, Access::ReadWrite)?.fd;
         self.file_of.insert(fd, identity);
-        if let Err(error) = fork::set_role(self, fd, Role::Kept) {
-            self.give_back(fd);
-            return Err(error);
+        if let Some(file) = self.files.get_mut(&identity) {
+            file.borrowed.push(fd);
         }
         Ok(Some(fd))
     }

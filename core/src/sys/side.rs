@@ -60,6 +60,8 @@ pub(crate) struct SideFile {
     claimed: Mutex<Vec<u32>>,
     opening: Mutex<()>,
     pub(super) turn: Mutex<Turn>,
+    /// Held with the write lock: a descriptor's locks do not exclude its own threads.
+    pub(super) writing: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -205,11 +207,6 @@ impl SideFile {
         self.sleepers(index).load(Ordering::SeqCst)
     }
 
-    /// Counts anew. Call when no other store has the file open, while none can.
-    pub(crate) fn forget_sleepers(&self) {
-        (0..SLEEPERS).for_each(|index| self.sleepers(index).store(0, Ordering::SeqCst));
-    }
-
     /// How many sleep on the word, or on one that it shares the count with; more when some were killed in their sleep,
     /// which costs those who wake a call and nothing else.
     fn sleepers(&self, index: usize) -> &AtomicU32 {
@@ -231,7 +228,13 @@ impl SideFile {
     }
 
     fn with(shared: Shared) -> SideFile {
-        SideFile { shared, claimed: Mutex::default(), opening: Mutex::default(), turn: Mutex::default() }
+        SideFile {
+            shared,
+            claimed: Mutex::default(),
+            opening: Mutex::default(),
+            turn: Mutex::default(),
+            writing: Mutex::default(),
+        }
     }
 
     fn all_words(&self) -> &[AtomicU32; MAPPED_WORDS] {

@@ -14,8 +14,8 @@ use super::os::{self, Lock};
 use super::side::{SideFile, TURNSTILE_BYTE, WRITE_BYTE};
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long one store may keep taking the lock while others wait.
@@ -45,35 +45,40 @@ const _: () = assert!(WRITE_BYTE == TURNSTILE_BYTE + 1, "both are taken in one c
 #[derive(Debug)]
 pub(crate) struct WriteGuard<'a> {
     side: &'a SideFile,
+    _this_store: MutexGuard<'a, ()>,
 }
 
 impl SideFile {
     /// Takes the write lock, waiting in turn for at most `timeout`. None if it was not granted in time.
     ///
-    /// At most one thread at a time may call this for one `SideFile`, and not while it holds the lock.
+    /// Threads of one store wait for each other first, without that limit: none holds the lock for longer than a commit.
     pub(crate) fn write_lock(&self, timeout: Duration) -> io::Result<Option<WriteGuard<'_>>> {
-        let Some(fd) = self.lock_fd() else {
-            return Ok(Some(WriteGuard { side: self }));
-        };
+        let this_store = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let granted = self.take_write_lock(timeout)?;
+        Ok(granted.then_some(WriteGuard { side: self, _this_store: this_store }))
+    }
+
+    fn take_write_lock(&self, timeout: Duration) -> io::Result<bool> {
+        let Some(fd) = self.lock_fd() else { return Ok(true) };
         let now = Instant::now();
         if self.is_own_turn(now) && os::try_lock(fd, Lock::Exclusive, WRITE.byte, 1)? {
-            return Ok(Some(WriteGuard { side: self }));
+            return Ok(true);
         }
         if os::try_lock(fd, Lock::Exclusive, TURNSTILE.byte, 2)? {
             self.begin_turn();
             self.open_gate(fd, TURNSTILE);
-            return Ok(Some(WriteGuard { side: self }));
+            return Ok(true);
         }
         let deadline = now.checked_add(timeout);
         if !self.pass_gate(fd, TURNSTILE, deadline)? {
-            return Ok(None);
+            return Ok(false);
         }
         let passed = self.pass_gate(fd, WRITE, deadline);
         if matches!(passed, Ok(true)) {
             self.begin_turn();
         }
         self.open_gate(fd, TURNSTILE);
-        Ok(passed?.then_some(WriteGuard { side: self }))
+        passed
     }
 
     fn is_own_turn(&self, now: Instant) -> bool {
