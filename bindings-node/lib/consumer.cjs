@@ -84,7 +84,13 @@ class Consumer {
     const own = parts(this);
     own.ended = true;
     const native = await own.native?.catch(() => undefined);
-    if (native !== undefined) await settled(native.close());
+    if (native === undefined) return;
+    await settled(native.close());
+    // What went wrong while receiving ahead was not told yet: an acknowledgement that came too late, say.
+    await own.fetching;
+    const { failed } = own;
+    own.failed = undefined;
+    if (failed !== undefined) throw failed.error;
   }
 
   async [Symbol.asyncDispose]() {

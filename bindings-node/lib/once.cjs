@@ -19,7 +19,8 @@ const IN_DELIVERY = {
 const IN_LEDGER = {
   ...IN_DELIVERY,
   waitMs: check.milliseconds,
-  request: check.bytes,
+  // A copy: the call may be made again and again while another one is at the key.
+  request: (name, value) => Buffer.from(check.bytes(name, value)),
   signal: check.signal,
 };
 
@@ -135,7 +136,7 @@ function caused(error, cause) {
 /** The first line of an error, as what is kept with a message. */
 function words(error) {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(inspect(error));
-  let kept = text.toWellFormed().slice(0, 4096);
+  let kept = text.toWellFormed().replaceAll('\0', '\ufffd').slice(0, 4096);
   while (Buffer.byteLength(kept) > 4096) kept = kept.slice(0, -64).toWellFormed();
   return kept;
 }

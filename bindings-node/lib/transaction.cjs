@@ -83,8 +83,14 @@ async function transact(tx, work, delivery) {
   const own = parts(tx);
   const fail = async (error) => {
     await tx.rollback();
-    // Its own failure hides nothing: the end of the lease does the same.
-    if (delivery !== undefined && !delivery.settled) await delivery.nack({ error: words(error) }).catch(() => {});
+    if (delivery === undefined || delivery.settled) return;
+    try {
+      await delivery.nack({ error: words(error) });
+    } catch {
+      // The end of the lease does the same; a consumer is not to put it off.
+      const { batch, index } = parts(delivery);
+      batch.letGo(index);
+    }
   };
   let value;
   try {

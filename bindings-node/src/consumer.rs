@@ -2,23 +2,24 @@
 
 use napi::Env;
 use napi_derive::napi;
-use onceward::StopHandle;
 use onceward::limits::WAIT_MAX;
+use onceward::{FlushHandle, StopHandle};
 
 use crate::convert::duration;
 use crate::delivery::Batch;
-use crate::work::{Lane, Outcome, Promise, future};
+use crate::work::{Lane, Outcome, Promise, Released, blocking, future};
 
 #[napi]
 pub struct Consumer {
     lane: Lane<onceward::Consumer>,
-    stop: StopHandle,
+    stop: Released<StopHandle>,
+    flush: Released<FlushHandle>,
 }
 
 impl Consumer {
     pub(crate) fn start(consumer: onceward::Consumer) -> Outcome<Self> {
-        let stop = consumer.stop_handle();
-        Ok(Consumer { lane: Lane::start(consumer)?, stop })
+        let (stop, flush) = (Released::new(consumer.stop_handle()), Released::new(consumer.flush_handle()));
+        Ok(Consumer { lane: Lane::start(consumer)?, stop, flush })
     }
 }
 
@@ -43,12 +44,11 @@ impl Consumer {
         })
     }
 
+    /// Not on the lane: the consumer may be waiting there.
     #[napi]
     pub fn flush<'e>(&self, env: &'e Env) -> Promise<'e, ()> {
-        let lane = self.lane.clone();
-        future(env, async move {
-            lane.call(|consumer| consumer.as_ref().map_or(Ok(()), |consumer| Ok(consumer.flush()?))).await
-        })
+        let flush = Released::new(self.flush.clone());
+        blocking(env, move || Ok(flush.flush()?))
     }
 
     /// Ends a wait, and every later one at once.

@@ -138,6 +138,14 @@ impl Batch {
         delivery.is_some_and(|delivery| delivery.try_read().is_ok_and(|delivery| delivery.hand_out()))
     }
 
+    /// Lets the lease of a delivery run out that could not be given back.
+    #[napi]
+    pub fn let_go(&self, index: u32) {
+        if let Some(Ok(delivery)) = self.deliveries.get(index as usize).map(|delivery| delivery.try_read()) {
+            delivery.let_go();
+        }
+    }
+
     /// Acknowledges where that waits for nothing. Returns false, having done nothing, where it would.
     #[napi]
     pub fn ack_at_once(&self, index: u32) -> napi::Result<bool> {

@@ -135,3 +135,18 @@ test('once without its options, or with nonsense, calls nothing', async (t) => {
   assert.equal(`${await delivery.once('charge', () => 'x', park)}`, 'x');
   await rejects(delivery.once('charge', never, park), 'Invalid', /already/);
 });
+
+test('a request is what it was when the call was made', async (t) => {
+  const store = await opened(t);
+  const ledger = await store.ledger('payments');
+  const request = Buffer.from('1999');
+  let finish;
+  const first = ledger.once('order-42', () => new Promise((resolve) => (finish = resolve)), { ...park, request: '1999' });
+  while (finish === undefined) await new Promise((resolve) => setImmediate(resolve));
+  const second = ledger.once('order-42', never, { ...park, request, waitMs: 60_000 });
+  request.fill('0');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  finish(Buffer.from('receipt 7'));
+  assert.equal((await first).toString(), 'receipt 7');
+  assert.equal((await second).toString(), 'receipt 7');
+});

@@ -181,3 +181,34 @@ test('closing the store ends what waits', async (t) => {
   await rejects(other.send('x'), 'Closed');
   assert.equal(await queue.receive(), null);
 });
+
+test('a flush commits while the consumer waits for more', async (t) => {
+  const store = await opened(t);
+  const queue = await store.queue('jobs', { semantics: 'at-least-once' });
+  await queue.send('x');
+  const consumer = queue.consume();
+  const { value: delivery } = await consumer.next();
+  const waiting = consumer.next();
+  await sleep(20);
+  await delivery.ack();
+  await consumer.flush();
+  assert.equal((await queue.stats()).inFlight, 0);
+  consumer.stop();
+  assert.equal((await waiting).done, true);
+  await consumer.close();
+});
+
+test('an error text with a NUL gives a delivery back as any other', async (t) => {
+  const store = await opened(t);
+  const queue = await store.queue('jobs', { semantics: 'at-least-once', backoff: { firstMs: 0, jitter: 0 } });
+  await queue.send('x');
+  const consumer = queue.consume({ batch: 1, waitMs: 10_000 });
+  const { value: delivery } = await consumer.next();
+  const failing = delivery.transaction(() => Promise.reject(new Error('bad \0 text')));
+  await assert.rejects(failing, /bad/);
+  const { value: again } = await consumer.next();
+  assert.deepEqual([again.id, again.attempt], [delivery.id, 2]);
+  await again.deadLetter('poison');
+  assert.equal((await queue.deadLetters())[0].error, null);
+  await consumer.close();
+});

@@ -138,6 +138,15 @@ impl Delivery {
     pub(crate) fn nack_with(&self, py: Python<'_>, nack: &onceward::Nack) -> PyResult<()> {
         self.settle(py, |handle| handle.nack(nack))
     }
+
+    /// Gives the delivery back as failed. Where that cannot be done, its lease ends, which does the same.
+    pub(crate) fn give_back(&self, py: Python<'_>, nack: &onceward::Nack) {
+        if self.nack_with(py, nack).is_err()
+            && let Some(handle) = lock(&self.handle).as_ref()
+        {
+            handle.let_go();
+        }
+    }
 }
 
 #[pymethods]

@@ -63,7 +63,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Rolls back and gives the delivery back. Its own failure hides nothing: the lease's end does the same as the nack.
+    /// Rolls back and gives the delivery back.
     fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(inner) = self.end(py)? {
             call(py, || {
@@ -77,7 +77,7 @@ impl Transaction {
 
     fn give_back(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
         if let Some(delivery) = &self.delivery {
-            let _ = delivery.get().nack_with(py, &onceward::Nack::new().error(error_text(error)));
+            delivery.get().give_back(py, &onceward::Nack::new().error(error_text(error)));
         }
     }
 }
@@ -93,6 +93,7 @@ pub(crate) fn error_text(error: &Bound<'_, PyAny>) -> String {
         Ok(text) if !text.to_string_lossy().is_empty() => format!("{name}: {}", text.to_string_lossy()),
         _ => name,
     };
+    text = text.replace('\0', "\u{fffd}");
     let cut = (0..=TEXT_BYTES_MAX).rev().find(|&cut| text.is_char_boundary(cut));
     text.truncate(cut.unwrap_or(0));
     text

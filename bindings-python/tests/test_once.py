@@ -396,6 +396,22 @@ def test_an_idempotent_third_party_is_called_again_with_the_same_key(exact: once
     assert re.fullmatch(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", seen[0])
 
 
+def test_a_repetition_that_did_not_happen_is_still_in_doubt(exact: onceward.Queue, bank: Bank) -> None:
+    exact.send(b"x", key="x")
+
+    def hang() -> bytes:
+        raise TimeoutError
+
+    ask_first = {"on_unknown": "probe", "probe": not_asked, "settle": 0, "idempotent_for": 3600}
+    with pytest.raises(onceward.InDoubtError):
+        take(exact).once("charge", hang, **ask_first)
+    second = take(exact)
+    with pytest.raises(onceward.InDoubtError, match="an earlier call may have happened") as caught:
+        second.once("charge", bank.refuse, failed_on=BankError, **ask_first)
+    assert isinstance(caught.value.__cause__, BankError)
+    assert not second.settled
+
+
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_a_worker_that_is_killed_in_its_call_leaves_it_in_doubt_and_never_paid_twice(
     store: onceward.Store, exact: onceward.Queue, tmp_path: Path, program: Callable[..., Program], where: str

@@ -218,6 +218,13 @@ impl Delivery {
         self.outstanding.as_ref().is_none_or(|outstanding| outstanding.hand_out(self.receipt()))
     }
 
+    /// Lets the lease run out: its consumer, if it came from one, extends it no more. For who cannot even give it back.
+    pub fn let_go(&self) {
+        if let Some(outstanding) = &self.outstanding {
+            outstanding.forget(self.receipt());
+        }
+    }
+
     /// Gives the message back as failed: it is offered again after a delay, or dead-lettered when its attempts are used up.
     ///
     /// # Errors
@@ -358,7 +365,7 @@ impl Held {
     /// Notes what became of the message because of an effect.
     pub(crate) fn disposed(&self, disposal: Disposal) {
         let how = match disposal {
-            Disposal::NoMessage | Disposal::Lost => return,
+            Disposal::NoMessage | Disposal::Lost | Disposal::Kept => return,
             Disposal::Parked => "parked, because an effect of it is in doubt,",
             Disposal::DeadLettered => Verb::DeadLetter { reason: String::new() }.name(),
             Disposal::GivenBack { .. } => "given back, because of an effect of it,",

@@ -96,22 +96,30 @@ impl Delivery {
     /// `Invalid` for a name out of its limits.
     pub fn idempotency_key(&self, name: &str) -> Result<String> {
         check_name("effect name", name)?;
-        let scope = (self.subscription().id().0, self.id().stored());
-        self.subscription().queue().engine.idempotency_key(scope, name)
+        let of = [
+            b"message",
+            &self.subscription().id().0.to_be_bytes()[..],
+            &self.id().stored().to_be_bytes(),
+            // A restored backup hands out ids again that messages of the time after it had.
+            &self.sent_at().get().to_be_bytes(),
+            self.key().unwrap_or_default().as_bytes(),
+        ];
+        self.subscription().queue().engine.idempotency_key(&of, name)
     }
 }
 
 impl Engine {
-    /// A key of the form of a UUID, of the file, a scope in it, and a name.
-    pub(crate) fn idempotency_key(&self, (scope, message): (i64, i64), name: &str) -> Result<String> {
+    /// A key of the form of a UUID, of the file, what an effect is of, and its name.
+    pub(crate) fn idempotency_key(&self, of: &[&[u8]], name: &str) -> Result<String> {
         use sha2::Digest;
         let file = self.read(read::file_id)?;
         let mut hash = sha2::Sha256::new();
         hash.update(b"onceward effect\0");
         hash.update(&file);
-        hash.update(scope.to_be_bytes());
-        hash.update(message.to_be_bytes());
-        hash.update(name.as_bytes());
+        for part in of.iter().copied().chain([name.as_bytes()]) {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&hash.finalize()[..16]);
         // Version 8: made by a rule of one's own.

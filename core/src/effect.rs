@@ -157,7 +157,7 @@ impl Common {
     /// What became of the message, in words.
     fn then(&self, disposal: Disposal) -> String {
         match disposal {
-            Disposal::NoMessage => String::new(),
+            Disposal::NoMessage | Disposal::Kept => String::new(),
             Disposal::Parked => "; the message is parked until it is resolved".to_owned(),
             Disposal::DeadLettered => "; the message is a dead letter".to_owned(),
             Disposal::GivenBack { .. } => {
@@ -219,10 +219,12 @@ impl Effect {
     }
 
     /// It is known not to have happened. Returns the error to answer with: `Failed`, after which the message can be given
-    /// back and the call made again; another when that could not be recorded yet.
+    /// back and the call made again; `InDoubt` when an earlier call may have happened, of which this one was to be the
+    /// repetition: the message then stays with its holder too; another when that could not be recorded yet.
     pub fn failed(mut self, why: &str) -> Error {
         let common = self.take();
         match common.record(Outcome::Failed(cut(why))) {
+            Ok(EffectReply::InDoubt { doubt, text, disposal }) => common.in_doubt(doubt, &text, disposal),
             Ok(_) => {
                 let what = label(&common.begin.subject);
                 Error::new(ErrorKind::Failed, format!("{what} is known not to have happened: {why}"))

@@ -166,7 +166,7 @@ impl Ledger {
     /// `Invalid` for a key out of its limits.
     pub fn idempotency_key(&self, key: &str) -> Result<String> {
         check_key("effect key", key)?;
-        self.engine.idempotency_key((-self.id.0, 0), key)
+        self.engine.idempotency_key(&[b"ledger", self.name.as_bytes()], key)
     }
 }
 

@@ -446,3 +446,17 @@ fn a_consumer_settles_more_than_one_call_takes() {
     assert_eq!(counts(&queue)[0] + counts(&queue)[1], 15_000);
     assert_eq!(counts(&queue)[2], 0, "nothing is in flight");
 }
+
+#[test]
+fn a_delivery_that_is_let_go_comes_again_when_its_lease_ends() {
+    let store = Store::open(IN_MEMORY).expect("opens");
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+    queue.send("x").expect("sends");
+    let mut consumer = queue.consume(at_hand().lease(Duration::from_millis(100))).expect("consumes");
+    let delivery = next(&mut consumer);
+    delivery.let_go();
+    let again = queue.receive(MINUTE).expect("receives").expect("its lease has ended");
+    assert_eq!((again.id(), again.attempt()), (delivery.id(), 2));
+    fails(delivery.ack(), ErrorKind::LeaseLost, &[]);
+    consumer.close().expect("closes");
+}

@@ -292,8 +292,9 @@ fn an_idempotent_third_party_is_called_again_within_its_window_and_not_after_it(
     shop.world.clock.advance(HOUR.saturating_sub(SECOND));
     let second = take_one(&shop.queue);
     let outcome = second.once("charge", &options, Bank::refuse);
-    fails(outcome, ErrorKind::Failed, &["no money"]);
+    fails(outcome, ErrorKind::InDoubt, &["no money", "an earlier call may have happened"]);
     assert_eq!(shop.in_doubt().len(), 1, "that the second did not happen says nothing of the first");
+    assert!(!second.is_settled());
     second.nack(&at_once()).expect("given back");
     shop.world.clock.advance(SECOND);
     let third = take_one(&shop.queue);
@@ -435,4 +436,65 @@ fn a_call_that_was_never_made_is_as_if_it_had_not_begun() {
     let again = take_one(&shop.queue);
     let result = again.once("charge", &OnceOptions::park(), || shop.bank.pay("x")).expect("pays");
     assert_eq!((result, shop.bank.paid()), (receipt("x"), 1));
+}
+
+#[test]
+fn a_call_that_carried_no_key_is_not_repeated_because_a_later_one_does() {
+    let shop = Shop::new();
+    let first = take_one(&shop.queue);
+    let hangs = || Called::Unknown("it hung up".to_owned());
+    fails(first.once("charge", &OnceOptions::park(), hangs), ErrorKind::InDoubt, &["parked"]);
+    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    let second = take_one(&shop.queue);
+    fails(second.once("charge", &OnceOptions::park().idempotent_for(HOUR), never), ErrorKind::InDoubt, &["parked"]);
+    // Once a person says that it did not happen, the next call is the first.
+    shop.resolve(Resolution::NotApplied);
+    let third = take_one(&shop.queue);
+    let options = OnceOptions::park().idempotent_for(HOUR);
+    drop(third.begin_once("charge", &options).expect("begins"));
+    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    let Begun::Call(_) = take_one(&shop.queue).begin_once("charge", &options).expect("begins") else {
+        panic!("a call")
+    };
+}
+
+#[test]
+fn that_it_happened_counts_also_when_a_person_said_otherwise_while_the_third_party_was_asked() {
+    let shop = Shop::new();
+    let options = OnceOptions::probe(SETTLE);
+    drop(take_one(&shop.queue).begin_once("charge", &options).expect("begins"));
+    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    let delivery = take_one(&shop.queue);
+    let Begun::Probe(probe) = delivery.begin_once("charge", &options).expect("begins") else { panic!("a probe") };
+    shop.resolve(Resolution::NotApplied);
+    assert_eq!(probe.applied(receipt("x")).expect("is known now"), receipt("x"));
+    delivery.nack(&at_once()).expect("given back");
+    let again = take_one(&shop.queue);
+    let Begun::Done(kept) = again.begin_once("charge", &options).expect("is kept") else { panic!("it is done") };
+    assert_eq!(kept, receipt("x"));
+}
+
+#[test]
+fn after_a_restored_backup_another_message_with_the_same_id_has_another_idempotency_key() {
+    let folder = common::folder();
+    let (path, backup) = (folder.path().join("app.db"), folder.path().join("backup.db"));
+    let key_of_the_next = |body: &str, key: &str| {
+        let store = onceward::Store::open(&path).expect("opens");
+        let queue = store.queue("payments", Semantics::ExactlyOnce).expect("opens");
+        let id = queue.send(Message::new(body).key(key)).expect("sends").id;
+        let delivery = take_one(&queue);
+        assert_eq!(delivery.id(), id);
+        let charge = delivery.idempotency_key("charge").expect("a key");
+        delivery.nack(&at_once()).expect("given back");
+        assert_eq!(take_one(&queue).idempotency_key("charge").expect("a key"), charge, "the same in every delivery");
+        store.close().expect("closes");
+        (id, charge)
+    };
+    onceward::Store::open(&path).expect("opens").queue("payments", Semantics::ExactlyOnce).expect("is made");
+    std::fs::copy(&path, &backup).expect("a backup of a closed file");
+    let (first, paid) = key_of_the_next("1999", "order-42");
+    std::fs::copy(&backup, &path).expect("restored");
+    let (second, unpaid) = key_of_the_next("2999", "order-43");
+    assert_eq!(first, second);
+    assert_ne!(paid, unpaid);
 }

@@ -78,7 +78,7 @@ def once(
     try:
         result = call()
     except failures as error:
-        _note(error, begun.failed(error))
+        _tell(error, begun.failed(error))
         raise
     except Exception as error:
         raise begun.unknown(error) from error
@@ -109,7 +109,7 @@ async def once_async(
     try:
         result = await _awaited(call(), "call")
     except failures as error:
-        _note(error, await _in_thread(effect.failed, error))
+        _tell(error, await _in_thread(effect.failed, error))
         raise
     except Exception as error:
         raise await _in_thread(effect.unknown, error) from error
@@ -158,9 +158,12 @@ def _short(value: object) -> str:
     return shown if len(shown) <= 60 else f"a {type(value).__name__}"
 
 
-def _note(error: BaseException, recorded: Exception) -> None:
-    """Tell with the call's own exception what could not be recorded."""
-    if getattr(recorded, "code", None) != "Failed":
+def _tell(error: BaseException, recorded: Exception) -> None:
+    """Raise what is in doubt all the same, for an earlier call; tell with the call's own exception what else went wrong."""
+    code = getattr(recorded, "code", None)
+    if code == "InDoubt":
+        raise recorded from error
+    if code != "Failed":
         error.add_note(str(recorded))
 
 

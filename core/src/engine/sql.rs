@@ -151,14 +151,15 @@ pub(crate) const LEDGER_FORGET: &str = "DELETE FROM onceward_ledger WHERE (scope
 // Effects at third parties.
 pub(crate) const QUEUE_EFFECTS: &str = "UPDATE onceward_queue SET effects = 1 WHERE id = ?1";
 pub(crate) const EFFECT_GET: &str = "SELECT id, state, owner, ticket, process, unsure, called_at, called_boot, \
-    called_steady, doubt, doubt_at, doubt_boot, doubt_steady, error, request, expires_at FROM onceward_effect \
-    WHERE scope = ?1 AND message = ?2 AND name = ?3";
+    called_steady, doubt, doubt_at, doubt_boot, doubt_steady, error, request, expires_at, idempotent \
+    FROM onceward_effect WHERE scope = ?1 AND message = ?2 AND name = ?3";
 pub(crate) const EFFECT_RESULT: &str = "SELECT result FROM onceward_effect WHERE id = ?1";
 pub(crate) const EFFECT_INSERT: &str = "INSERT INTO onceward_effect(scope, message, name, state, owner, ticket, process, \
-    unsure, called_at, called_boot, called_steady, request) VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10)";
+    unsure, called_at, called_boot, called_steady, request, idempotent) \
+    VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)";
 pub(crate) const EFFECT_START: &str = "UPDATE onceward_effect SET state = 1, owner = ?2, ticket = ?3, process = ?4, \
     unsure = ?5, called_at = ?6, called_boot = ?7, called_steady = ?8, request = coalesce(?9, request), \
-    error = NULL, expires_at = NULL, result = NULL WHERE id = ?1";
+    idempotent = ?10, error = NULL, expires_at = NULL, result = NULL WHERE id = ?1";
 pub(crate) const EFFECT_END: &str = "UPDATE onceward_effect SET state = ?2, error = ?3, result = ?4, expires_at = ?5, \
     unsure = 0 WHERE id = ?1";
 pub(crate) const EFFECT_DOUBT: &str = "UPDATE onceward_effect SET state = 4, doubt = ?2, doubt_at = ?3, \

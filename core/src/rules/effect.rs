@@ -69,6 +69,8 @@ pub(crate) struct Known {
     pub(crate) owner_alive: bool,
     /// How long ago the first call was begun that may have happened; `None` when no clock can say.
     pub(crate) since_first_call: Option<Duration>,
+    /// Whether every call since then was declared idempotent: of another the third party knows no key.
+    pub(crate) idempotent: bool,
     /// Whether the ledger's window is over, and what is settled forgotten.
     pub(crate) expired: bool,
 }
@@ -98,9 +100,10 @@ pub(crate) fn begin(known: Option<&Known>, on_unknown: OnUnknown, idempotent_for
         State::Done | State::Intended | State::Failed => Verdict::Call { unsure: false },
         State::Started if known.owner_alive => Verdict::Wait,
         State::Started | State::InDoubt => {
-            let recognised = idempotent_for
+            let within = idempotent_for
                 .zip(known.since_first_call)
                 .is_some_and(|(window, since_first_call)| since_first_call < window);
+            let recognised = within && known.idempotent;
             match on_unknown {
                 _ if recognised => Verdict::Call { unsure: true },
                 OnUnknown::Park => Verdict::Park,
@@ -151,7 +154,8 @@ mod tests {
     const PROBE: OnUnknown = OnUnknown::Probe { settle: SETTLE };
 
     fn known(state: State) -> Known {
-        Known { state, owner_alive: false, since_first_call: Some(Duration::from_secs(5)), expired: false }
+        let since_first_call = Some(Duration::from_secs(5));
+        Known { state, owner_alive: false, since_first_call, idempotent: true, expired: false }
     }
 
     #[test]
@@ -184,8 +188,9 @@ mod tests {
         let within = |window| begin(Some(&unknown), OnUnknown::Park, Some(Duration::from_secs(window)));
         assert_eq!(within(6), Verdict::Call { unsure: true });
         assert_eq!(within(5), Verdict::Park);
-        let timeless = Known { since_first_call: None, ..unknown };
-        assert_eq!(begin(Some(&timeless), OnUnknown::Park, Some(Duration::MAX)), Verdict::Park);
+        for unrecognised in [Known { since_first_call: None, ..unknown }, Known { idempotent: false, ..unknown }] {
+            assert_eq!(begin(Some(&unrecognised), OnUnknown::Park, Some(Duration::MAX)), Verdict::Park);
+        }
     }
 
     #[test]
@@ -216,8 +221,8 @@ mod tests {
     /// One thing that happens to an effect, in the model below.
     #[derive(Debug, Clone)]
     enum Event {
-        /// Somebody wants the call, and it ends in one of these ways.
-        Wanted(Fate),
+        /// Somebody wants the call, declared idempotent or not, and it ends in one of these ways.
+        Wanted(Fate, bool),
         /// Time passes, in seconds.
         Passes(u64),
         /// A person looks, and answers truly.
@@ -248,7 +253,7 @@ mod tests {
 
     fn events() -> impl Strategy<Value = Event> {
         prop_oneof![
-            4 => fates().prop_map(Event::Wanted),
+            4 => (fates(), prop::bool::weighted(0.8)).prop_map(|(fate, idempotent)| Event::Wanted(fate, idempotent)),
             2 => (1u64..20).prop_map(Event::Passes),
             1 => Just(Event::Resolves),
         ]
@@ -263,8 +268,10 @@ mod tests {
         noticed: Option<u64>,
         /// When requests take effect, or took it.
         lands: Vec<u64>,
-        /// Whether the third party recognises repetitions, so that one more request is no second effect.
+        /// Whether the third party recognises repetitions that carry a key, so that one more request is no second effect.
         idempotent_for: Option<u64>,
+        /// Whether every call since the first one that may have happened carried one.
+        idempotent: bool,
     }
 
     impl Model {
@@ -272,16 +279,19 @@ mod tests {
             self.lands.iter().any(|at| *at <= self.now)
         }
 
-        fn call(&mut self, fate: Fate, unsure: bool) {
+        fn call(&mut self, fate: Fate, unsure: bool, idempotent: bool) {
             if !unsure {
                 self.first_call = self.now;
+                self.idempotent = true;
             }
+            self.idempotent &= idempotent;
             let lands = match fate {
                 Fate::Answers | Fate::Hangs => Some(self.now),
                 Fate::DiesAndLandsAfter(after) => Some(self.now + after),
                 Fate::Refuses | Fate::DiesBefore => None,
             };
-            let repeated = self.idempotent_for.is_some_and(|window| self.now - self.first_call < window);
+            let within = self.idempotent_for.is_some_and(|window| self.now - self.first_call < window);
+            let repeated = within && self.idempotent;
             if let Some(at) = lands
                 && (!repeated || self.lands.is_empty())
             {
@@ -296,21 +306,23 @@ mod tests {
             });
         }
 
-        fn wanted(&mut self, fate: Fate, on_unknown: OnUnknown) {
+        fn wanted(&mut self, fate: Fate, on_unknown: OnUnknown, idempotent: bool) {
             let known = self.entry.map(|(state, _)| Known {
                 state,
                 owner_alive: self.owner_alive,
                 since_first_call: Some(Duration::from_secs(self.now - self.first_call)),
+                idempotent: self.idempotent,
                 expired: false,
             });
-            match begin(known.as_ref(), on_unknown, self.idempotent_for.map(Duration::from_secs)) {
-                Verdict::Call { unsure } => self.call(fate, unsure),
+            let declared = self.idempotent_for.filter(|_| idempotent).map(Duration::from_secs);
+            match begin(known.as_ref(), on_unknown, declared) {
+                Verdict::Call { unsure } => self.call(fate, unsure, declared.is_some()),
                 Verdict::Probe => {
                     let noticed = *self.noticed.get_or_insert(self.now);
                     if self.applied() {
                         self.entry = Some((State::Done, false));
                     } else if not_applied(Some(Duration::from_secs(self.now - noticed)), SETTLE).is_ok() {
-                        self.call(fate, false);
+                        self.call(fate, false, declared.is_some());
                     }
                 }
                 Verdict::Return => assert!(self.applied() || !self.lands.is_empty()),
@@ -339,7 +351,7 @@ mod tests {
             let mut model = Model { idempotent_for, ..Model::default() };
             for event in &history {
                 match event {
-                    Event::Wanted(fate) => model.wanted(*fate, on_unknown),
+                    Event::Wanted(fate, idempotent) => model.wanted(*fate, on_unknown, *idempotent),
                     Event::Passes(seconds) => model.now += seconds,
                     Event::Resolves => model.resolves(),
                 }

@@ -52,7 +52,13 @@ pub(super) fn probed(cx: &mut Context<'_>, probed: &Probed) -> Outcome<EffectRep
     if !matches!(answer, Answer::Applied(_)) {
         check_current(cx, wanted)?;
     }
-    let row = get(cx, subject.key())?.filter(|row| row.state == State::InDoubt && row.doubt == *doubt);
+    // That it happened is known for good, also when a person has said otherwise meanwhile and nothing was called since.
+    let counts = |state| match state {
+        State::InDoubt => true,
+        State::Intended => matches!(answer, Answer::Applied(_)),
+        _ => false,
+    };
+    let row = get(cx, subject.key())?.filter(|row| row.doubt == *doubt && counts(row.state));
     let Some(row) = row else {
         // Somebody else has decided meanwhile.
         return begin(cx, wanted);
@@ -111,6 +117,7 @@ fn known(cx: &Context<'_>, row: &Row) -> Outcome<Known> {
             Some(steady) => Some(wall.map_or(steady, |wall| wall.max(steady))),
             None => wall,
         },
+        idempotent: row.idempotent,
         expired: row.expires_at.is_some_and(|at| at <= cx.now.get()),
     })
 }
@@ -142,12 +149,16 @@ fn in_doubt(cx: &mut Context<'_>, begin: &Begin, row: &Row, on_unknown: OnUnknow
 fn call(cx: &mut Context<'_>, begin: &Begin, row: Option<&Row>, unsure: bool) -> Outcome<EffectReply> {
     let (now, steady) = (cx.now, cx.clock.steady());
     let request = begin.request.as_ref().map(<[u8; 16]>::as_slice);
+    let idempotent = begin.idempotent_for.is_some() && row.is_none_or(|row| !unsure || row.idempotent);
     let Some(row) = row else {
         let (scope, message, name) = begin.subject.key();
         let (owner, ticket, process) = (cx.instance, begin.ticket, begin.process);
         let (at, boot, since) = (now.get(), steady.boot, steady.at.get());
         mark_queue(cx, begin)?;
-        cx.run(sql::EFFECT_INSERT, (scope, message, name, owner, ticket, process, at, boot, since, request))?;
+        cx.run(
+            sql::EFFECT_INSERT,
+            (scope, message, name, owner, ticket, process, at, boot, since, request, idempotent),
+        )?;
         cx.commit.needs_sync = true;
         failpoint("once-begin-in-commit");
         return Ok(EffectReply::Call);
@@ -156,7 +167,18 @@ fn call(cx: &mut Context<'_>, begin: &Begin, row: Option<&Row>, unsure: bool) ->
     let (at, since) = if unsure { (row.called_at, row.called) } else { (now, steady) };
     cx.run(
         sql::EFFECT_START,
-        (row.id, cx.instance, begin.ticket, begin.process, unsure, at.get(), since.boot, since.at.get(), request),
+        (
+            row.id,
+            cx.instance,
+            begin.ticket,
+            begin.process,
+            unsure,
+            at.get(),
+            since.boot,
+            since.at.get(),
+            request,
+            idempotent,
+        ),
     )?;
     cx.commit.needs_sync = true;
     failpoint("once-begin-in-commit");

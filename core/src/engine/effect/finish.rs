@@ -2,7 +2,7 @@
 
 use crate::engine::context::{Context, Outcome as Ran};
 use crate::engine::effect::message::{self, is_there};
-use crate::engine::effect::operation::{EffectReply, Finish, Outcome, Scope, Subject, label};
+use crate::engine::effect::operation::{Disposal, EffectReply, Finish, Outcome, Scope, Subject, label};
 use crate::engine::effect::{Row, doubt, get};
 use crate::engine::sql;
 use crate::error::Error;
@@ -28,7 +28,11 @@ pub(super) fn finish(cx: &mut Context<'_>, finish: &Finish) -> Ran<EffectReply> 
         (State::Done, Outcome::Done(_))
         | (State::Failed, Outcome::Failed(_))
         | (State::Intended, Outcome::NotCalled)
-        | (State::InDoubt, _) => EffectReply::Recorded,
+        | (State::InDoubt, Outcome::Unknown(_)) => EffectReply::Recorded,
+        (State::InDoubt, _) => {
+            let text = row.error.clone().unwrap_or_default();
+            EffectReply::InDoubt { doubt: row.doubt, text, disposal: Disposal::Kept }
+        }
         _ => return not_mine(subject, outcome),
     };
     failpoint("once-finish-in-commit");
@@ -47,8 +51,8 @@ fn not_done(cx: &mut Context<'_>, finish: &Finish, row: &Row) -> Ran<EffectReply
         (State::InDoubt, _) => {
             let last = text.unwrap_or("it was never made");
             let text = format!("an earlier call may have happened; the last one did not: {last}");
-            doubt(cx, row.id, &text)?;
-            Ok(EffectReply::Recorded)
+            let doubt = doubt(cx, row.id, &text)?;
+            Ok(EffectReply::InDoubt { doubt, text, disposal: Disposal::Kept })
         }
         (state, _) => {
             settle(cx, subject, row, state, text, None)?;

@@ -41,6 +41,7 @@ struct Row {
     ticket: i64,
     process: u32,
     unsure: bool,
+    idempotent: bool,
     called_at: Millis,
     called: Steady,
     doubt: i64,
@@ -75,6 +76,7 @@ fn get(cx: &Context<'_>, key: (i64, i64, &str)) -> Outcome<Option<Row>> {
             error: row.get(13)?,
             request: row.get(14)?,
             expires_at: row.get(15)?,
+            idempotent: row.get(16)?,
         })
     })?)
 }

@@ -153,6 +153,8 @@ pub(crate) enum Disposal {
     },
     /// Somebody else has it now.
     Lost,
+    /// Its holder keeps it.
+    Kept,
 }
 
 #[derive(Debug)]
