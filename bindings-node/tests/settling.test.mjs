@@ -209,6 +209,6 @@ test('an error text with a NUL gives a delivery back as any other', async (t) =>
   const { value: again } = await consumer.next();
   assert.deepEqual([again.id, again.attempt], [delivery.id, 2]);
   await again.deadLetter('poison');
-  assert.equal((await queue.deadLetters())[0].error, null);
+  assert.equal((await queue.deadLetters())[0].error, 'Error: bad \ufffd text');
   await consumer.close();
 });

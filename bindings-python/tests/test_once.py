@@ -402,12 +402,16 @@ def test_a_repetition_that_did_not_happen_is_still_in_doubt(exact: onceward.Queu
     def hang() -> bytes:
         raise TimeoutError
 
-    ask_first = {"on_unknown": "probe", "probe": not_asked, "settle": 0, "idempotent_for": 3600}
+    def charge(delivery: onceward.Delivery, call: Callable[[], bytes]) -> bytes:
+        return delivery.once(
+            "charge", call, on_unknown="probe", probe=not_asked, settle=0, failed_on=BankError, idempotent_for=3600
+        )
+
     with pytest.raises(onceward.InDoubtError):
-        take(exact).once("charge", hang, **ask_first)
+        charge(take(exact), hang)
     second = take(exact)
     with pytest.raises(onceward.InDoubtError, match="an earlier call may have happened") as caught:
-        second.once("charge", bank.refuse, failed_on=BankError, **ask_first)
+        charge(second, bank.refuse)
     assert isinstance(caught.value.__cause__, BankError)
     assert not second.settled
 

@@ -159,7 +159,7 @@ def _short(value: object) -> str:
 
 
 def _tell(error: BaseException, recorded: Exception) -> None:
-    """Raise what is in doubt all the same, for an earlier call; tell with the call's own exception what else went wrong."""
+    """Raise what is in doubt for an earlier call's sake; tell with the call's own exception what else went wrong."""
     code = getattr(recorded, "code", None)
     if code == "InDoubt":
         raise recorded from error
