@@ -55,7 +55,7 @@ impl SideFile {
     pub(crate) fn write_lock(&self, timeout: Duration) -> io::Result<Option<WriteGuard<'_>>> {
         let this_store = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let granted = self.take_write_lock(timeout)?;
-        Ok(granted.then_some(WriteGuard { side: self, _this_store: this_store }))
+        Ok(granted.then(|| WriteGuard { side: self, _this_store: this_store }))
     }
 
     fn take_write_lock(&self, timeout: Duration) -> io::Result<bool> {
@@ -132,5 +132,26 @@ impl Drop for WriteGuard<'_> {
         if let Some(fd) = self.side.lock_fd() {
             self.side.open_gate(fd, WRITE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_not_granted_the_lock_lets_go_of_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SideFile::open(&folder.path().join("db-onceward")).expect("opened");
+        let (holder, other) = (open(), open());
+        let held = holder.write_lock(Duration::ZERO).expect("an answer").expect("granted");
+        let (bell, waiting) = (holder.header_word(WRITE.bell_word), holder.header_word(WRITE.waiting_word));
+        waiting.store(1, Ordering::SeqCst);
+        let rung = bell.load(Ordering::SeqCst);
+        // It queues at the turnstile, and waits for the lock in vain.
+        assert!(other.write_lock(Duration::ZERO).expect("an answer").is_none());
+        assert_eq!((waiting.load(Ordering::SeqCst), bell.load(Ordering::SeqCst)), (1, rung));
+        drop(held);
+        assert_eq!((waiting.load(Ordering::SeqCst), bell.load(Ordering::SeqCst)), (0, rung.wrapping_add(1)));
     }
 }
