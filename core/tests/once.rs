@@ -12,8 +12,8 @@ use bank::{Bank, charge, lose, never, not_asked, receipt};
 use common::{HOUR, MINUTE, SECOND, at_once, counts, fails, take, take_one};
 use onceward::limits::{NAME_BYTES_MAX, RESULT_BYTES_MAX};
 use onceward::{
-    Begun, Called, ConsumeOptions, EffectOf, ErrorKind, Message, OnceOptions, Probed, QueueOptions, Resolution,
-    Semantics,
+    Begun, Called, ConsumeOptions, Delivery, EffectOf, ErrorKind, Message, OnceOptions, Probe, Probed, QueueOptions,
+    Resolution, Semantics,
 };
 use shop::{SETTLE, Shop};
 
@@ -181,14 +181,20 @@ fn not_applied_counts_only_after_the_settle_delay() {
     assert_eq!((result, shop.bank.paid()), (receipt("x"), 1));
 }
 
+/// A delivery whose call was lost, and the question whether it happened.
+fn asking(shop: &Shop, options: &OnceOptions) -> (Delivery, Probe) {
+    drop(take_one(&shop.queue).begin_once("charge", options).expect("begins"));
+    shop.offer_again();
+    let delivery = take_one(&shop.queue);
+    let Begun::Probe(probe) = delivery.begin_once("charge", options).expect("begins") else { panic!("a probe") };
+    (delivery, probe)
+}
+
 #[test]
 fn what_was_asked_within_the_settle_delay_does_not_count_however_late_it_is_answered() {
     let shop = Shop::new();
     let options = OnceOptions::probe(SETTLE);
-    drop(take_one(&shop.queue).begin_once("charge", &options).expect("begins"));
-    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
-    let delivery = take_one(&shop.queue);
-    let Begun::Probe(probe) = delivery.begin_once("charge", &options).expect("begins") else { panic!("a probe") };
+    let (_delivery, probe) = asking(&shop, &options);
     shop.world.clock.advance(SETTLE + SECOND);
     fails(probe.not_applied(), ErrorKind::Busy, &["settle delay"]);
 }
@@ -288,7 +294,7 @@ fn an_idempotent_third_party_is_called_again_within_its_window_and_not_after_it(
     let queue = worker.open_queue("payments").expect("opens");
     let Begun::Call(first) = take_one(&queue).begin_once("charge", &options).expect("begins") else { panic!("a call") };
     fails(Err::<(), _>(first.unknown("it hung up")), ErrorKind::InDoubt, &["parked"]);
-    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    shop.offer_again();
     shop.world.clock.advance(HOUR.saturating_sub(SECOND));
     let second = take_one(&shop.queue);
     let outcome = second.once("charge", &options, Bank::refuse);
@@ -307,7 +313,7 @@ fn a_clock_that_went_back_closes_the_window() {
     let shop = Shop::new();
     let options = OnceOptions::park().idempotent_for(HOUR);
     drop(take_one(&shop.queue).begin_once("charge", &options).expect("begins"));
-    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    shop.offer_again();
     shop.world.sql().execute("UPDATE onceward_effect SET called_boot = 7", []).expect("is of another start");
     shop.world.clock.set(common::START.plus(Duration::ZERO));
     shop.world.sql().execute("UPDATE onceward_effect SET called_at = called_at + 1", []).expect("is later");
@@ -444,7 +450,7 @@ fn a_call_that_carried_no_key_is_not_repeated_because_a_later_one_does() {
     let first = take_one(&shop.queue);
     let hangs = || Called::Unknown("it hung up".to_owned());
     fails(first.once("charge", &OnceOptions::park(), hangs), ErrorKind::InDoubt, &["parked"]);
-    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    shop.offer_again();
     let second = take_one(&shop.queue);
     fails(second.once("charge", &OnceOptions::park().idempotent_for(HOUR), never), ErrorKind::InDoubt, &["parked"]);
     // Once a person says that it did not happen, the next call is the first.
@@ -452,7 +458,7 @@ fn a_call_that_carried_no_key_is_not_repeated_because_a_later_one_does() {
     let third = take_one(&shop.queue);
     let options = OnceOptions::park().idempotent_for(HOUR);
     drop(third.begin_once("charge", &options).expect("begins"));
-    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    shop.offer_again();
     let Begun::Call(_) = take_one(&shop.queue).begin_once("charge", &options).expect("begins") else {
         panic!("a call")
     };
@@ -462,10 +468,7 @@ fn a_call_that_carried_no_key_is_not_repeated_because_a_later_one_does() {
 fn that_it_happened_counts_also_when_a_person_said_otherwise_while_the_third_party_was_asked() {
     let shop = Shop::new();
     let options = OnceOptions::probe(SETTLE);
-    drop(take_one(&shop.queue).begin_once("charge", &options).expect("begins"));
-    shop.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
-    let delivery = take_one(&shop.queue);
-    let Begun::Probe(probe) = delivery.begin_once("charge", &options).expect("begins") else { panic!("a probe") };
+    let (delivery, probe) = asking(&shop, &options);
     shop.resolve(Resolution::NotApplied);
     assert_eq!(probe.applied(receipt("x")).expect("is known now"), receipt("x"));
     delivery.nack(&at_once()).expect("given back");

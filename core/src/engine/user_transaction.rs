@@ -15,7 +15,7 @@ use crate::engine::execute::execute;
 use crate::engine::guard::Guard;
 use crate::engine::operation::{Operation, Reply};
 use crate::engine::writer::Writer;
-use crate::engine::{Engine, bell, durable, foreign, guard};
+use crate::engine::{Engine, bell, foreign, guard};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::failpoint;
 use crate::storage::convert::{kind_of, statement_error, storage_error};
@@ -211,10 +211,7 @@ impl Engine {
         let outcome = self.within(number, |writer, commit| {
             self.carry_out(writer, commit, &Operation::Absorb)?;
             commit.together = true;
-            writer.count_sends(commit, self.side());
-            // With the commit SQLite's lock is gone, and the turn ended long ago: after it, others may have counted sends that
-            // they are still to commit.
-            let sent = durable::sent(self.side());
+            let sent = writer.count_sends(commit, self.side());
             writer.commit().map_err(|error| {
                 writer.roll_back();
                 storage_error("committing", &error)

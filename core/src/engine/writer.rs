@@ -157,9 +157,7 @@ impl Writer {
                 return Err(error);
             }
         }
-        self.count_sends(&committed.commit, outside.side);
-        // Under SQLite's lock, which ends with the commit: after it, others may have counted what they are still to commit.
-        let sent = durable::sent(outside.side);
+        let sent = self.count_sends(&committed.commit, outside.side);
         failpoint("counted");
         if let Err(error) = self.commit() {
             self.roll_back();
@@ -247,11 +245,14 @@ impl Writer {
         }
     }
 
-    /// Counts a commit with sends, before it is visible: in a file only, for in memory nothing is ever synced.
-    pub(crate) fn count_sends(&self, commit: &Commit, side: &SideFile) {
+    /// Counts a commit with sends, before it is visible: in a file only, for in memory nothing is ever synced. Returns how many
+    /// there are with it: SQLite's lock ends with the commit, and after it others may have counted what they are still to
+    /// commit.
+    pub(crate) fn count_sends(&self, commit: &Commit, side: &SideFile) -> u32 {
         if commit.sends && self.opened.is_some() {
             durable::count_sent(side, commit.together);
         }
+        durable::sent(side)
     }
 
     /// After the commit, still under the write lock: what is handed over must be on disk.

@@ -150,8 +150,9 @@ CREATE INDEX onceward_ledger_expiry ON onceward_ledger(expires_at) WHERE expires
 
 -- Effects at third parties. Of a message: `scope` is the subscription; of a ledger: its number, negated, and no message.
 -- `state`: 0 intended, 1 started, 2 done, 3 failed, 4 in doubt. A started one is its owner's, by the owner's `ticket`. `unsure`
--- says that an earlier call may have happened, `idempotent` that all that may have were declared so. Each time it comes to be in doubt it gets a number of its own, so that nobody
--- resolves another doubt than the one looked into. The `boot` and `steady` columns are of the clock that nobody can set.
+-- says that an earlier call may have happened, `idempotent` that all that may have were declared so. Each time it comes to be
+-- in doubt it gets a number of its own, so that nobody resolves another doubt than the one looked into. The `boot` and `steady`
+-- columns are of the clock that nobody can set.
 CREATE TABLE onceward_effect(
   id INTEGER PRIMARY KEY,
   scope INTEGER NOT NULL,

@@ -38,6 +38,11 @@ impl Shop {
         self.world.store.resolve(doubt, resolution, "asked the bank", "alice").expect("resolves");
     }
 
+    /// Offers again what is parked or delayed.
+    pub(crate) fn offer_again(&self) {
+        self.world.sql().execute("UPDATE onceward_pending SET due_at = 0", []).expect("is due");
+    }
+
     pub(crate) fn in_doubt_count(&self) -> (u64, u64) {
         let stats = self.queue.stats().expect("counts");
         (stats.in_doubt, self.world.store.stats().expect("counts").in_doubt)
