@@ -33,6 +33,9 @@ C_PREFIX := $(BUILD)/c
 
 RUST_SOURCES := $(shell find core bindings-c bindings-python bindings-node -name node_modules -prune -o -name target -prune -o \( -name '*.rs' -o -name Cargo.toml -o -name '*.sql' -o -name '*.c' \) -print 2>/dev/null)
 PYTHON_SOURCES := $(shell find bindings-python/python -name '*.py' -o -name '*.pyi' -o -name py.typed 2>/dev/null)
+RUST_TESTED := --workspace --exclude onceward-python --all-features
+# They wait more than they work. What is in one file stays together.
+SPREAD := --numprocesses 3 --dist loadfile
 # What ruff and mypy look at besides the module itself, which has settings of its own.
 PYTHON_FOLDERS := demo examples/python examples/ffi bench/languages scripts tests/mixed
 
@@ -44,7 +47,7 @@ export MYPY_CACHE_DIR := $(BUILD)/cache/mypy
 export RUFF_CACHE_DIR := $(BUILD)/cache/ruff
 export PYTEST_ADDOPTS := -p no:cacheprovider
 
-.PHONY: help setup build install demo test built test-rust test-python test-node test-mixed test-tree lint bench soak clean
+.PHONY: help setup build install demo test built rust-tests test-rust test-python test-node test-mixed test-tree lint bench soak clean
 
 help: ## list the targets
 	@printf 'Onceward. Targets:\n\n'
@@ -67,18 +70,22 @@ test: $(STAMPS)/tools-test built test-tree test-rust test-python test-node test-
 
 # Each keeps one processor busy only, for long stretches.
 built: $(STAMPS)/tools ## build what the tests run, two things at a time
-	@$(MAKE) --no-print-directory -j2 $(STAMPS)/node-npm $(STAMPS)/module $(STAMPS)/node $(STAMPS)/demo
+	@$(MAKE) --no-print-directory -j2 $(STAMPS)/node-npm $(STAMPS)/module rust-tests $(STAMPS)/node $(STAMPS)/demo
+
+# No stamp: cargo knows best what has changed.
+rust-tests: $(STAMPS)/tools-test-rust
+	@$(QUIETLY) 'building the tests of the Rust crates' $(LOGS)/rust-tests.log cargo test $(LOCKED) $(RUST_TESTED) --no-run
 
 test-rust: $(STAMPS)/tools-test-rust $(STAMPS)/module $(STAMPS)/node ## the tests of the Rust crates (the benchmark's test measures every language)
-	cargo test $(LOCKED) --workspace --exclude onceward-python --all-features
+	cargo test $(LOCKED) $(RUST_TESTED)
 
 test-python: $(STAMPS)/module ## the tests of the Python module and its examples
-	cd bindings-python && $(VENV_PYTHON) -m pytest
+	cd bindings-python && $(VENV_PYTHON) -m pytest $(SPREAD)
 	cd examples/python && $(VENV_PYTHON) -m pytest -q tests
 
 test-mixed: $(STAMPS)/demo ## the tests that mix the languages on one file, and those of the demo
 	cd tests/mixed && $(VENV_PYTHON) -m pytest
-	cd demo && $(VENV_PYTHON) -m pytest
+	cd demo && $(VENV_PYTHON) -m pytest --numprocesses 2
 
 test-node: $(STAMPS)/tools-test-node $(STAMPS)/node $(STAMPS)/node-npm ## the tests of the Node module, its types and its examples
 	cd bindings-node && npm run --silent types && npm --silent test

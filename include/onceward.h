@@ -999,8 +999,8 @@ int32_t onceward_consumer_receive(const onceward_consumer *consumer,
                                   onceward_delivery **delivery);
 
 /*
- Commits the noted acknowledgements now. One that came too late is the next receive's ONCEWARD_LEASE_LOST. A receive that waits in
- another thread is waited for.
+ Commits the noted acknowledgements now, also while a receive waits in another thread. One that came too late is the next receive's
+ ONCEWARD_LEASE_LOST.
  */
 int32_t onceward_consumer_flush(const onceward_consumer *consumer);
 

@@ -2,12 +2,16 @@
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::sync::{Arc, Barrier, mpsc};
+use std::time::{Duration, Instant};
 
 use crate::args::Plan;
 use crate::measure::{Outcome, Spread, micros, verify};
+use crate::targets::singles::THREADS;
 
 const SYNC_BYTES: usize = 4096;
+/// Long enough for a processor with nothing to do to fall asleep.
+const IDLE: Duration = Duration::from_millis(3);
 
 /// A folder of our own, removed at the end.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ impl Drop for WorkFolder {
     }
 }
 
-/// Processor, kernel, file system, SQLite, and what one sync costs, as a list of Markdown.
+/// Processor, kernel, file system, SQLite, and what a sync and the waking of threads cost, as a list of Markdown.
 pub(crate) fn describe(plan: &Plan) -> Outcome<String> {
     let cpu = read("/proc/cpuinfo")?;
     let model = cpu
@@ -52,17 +56,22 @@ pub(crate) fn describe(plan: &Plan) -> Outcome<String> {
     let kernel = read("/proc/sys/kernel/osrelease")?;
     let memory_kib = field(&read("/proc/meminfo")?, "MemTotal:").unwrap_or(0);
     let (append, overwrite) = sync_micros(plan)?;
-    let syncs = |spread: Spread| format!("{:.0} µs ({:.0} – {:.0})", spread.median, spread.min, spread.max);
+    let wake = wake_micros(plan)?;
+    let meeting = meeting_micros(plan)?;
+    let spread = |spread: Spread| format!("{:.0} µs ({:.0} – {:.0})", spread.median, spread.min, spread.max);
     Ok(format!(
         "- machine: {model}, {cores} cores, {:.0} GiB of memory, Linux {}\n\
          - file system of the work folder: {}\n\
          - one fdatasync of 4 KiB, median (min – max): appended {}, overwritten {}\n\
+         - waking a thread that has slept for a few milliseconds: {}; {THREADS} threads that meet at a barrier and go on: {}\n\
          - SQLite {}; onceward-bench {}, {} build",
         memory_kib as f64 / 1024.0 / 1024.0,
         kernel.trim(),
         file_system(&plan.dir)?,
-        syncs(append),
-        syncs(overwrite),
+        spread(append),
+        spread(overwrite),
+        spread(wake),
+        spread(meeting),
         rusqlite::version(),
         env!("CARGO_PKG_VERSION"),
         if cfg!(debug_assertions) { "debug" } else { "release" },
@@ -105,6 +114,46 @@ fn sync_micros(plan: &Plan) -> Outcome<(Spread, Spread)> {
     }
     std::fs::remove_file(&path)?;
     Ok((Spread::of(&append), Spread::of(&overwrite)))
+}
+
+/// How long it takes until a thread that slept runs, which is the least that waking a receiver takes.
+fn wake_micros(plan: &Plan) -> Outcome<Spread> {
+    let (wake, sleeps) = mpsc::sync_channel::<Instant>(1);
+    let sleeper =
+        std::thread::spawn(move || sleeps.iter().map(|at| at.elapsed().as_secs_f64() * 1e6).collect::<Vec<_>>());
+    for _ in 0..plan.size(200, 5) {
+        std::thread::sleep(IDLE);
+        wake.send(Instant::now())?;
+    }
+    drop(wake);
+    Ok(Spread::of(&sleeper.join().map_err(|_| "a sleeping thread panicked")?))
+}
+
+/// How long it takes until each of many threads was woken by the last one and sleeps again, which is the least that a commit
+/// for all of them takes.
+fn meeting_micros(plan: &Plan) -> Outcome<Spread> {
+    let barrier = Arc::new(Barrier::new(THREADS));
+    let rounds = plan.size(300, 5);
+    let others: Vec<_> = (1..THREADS)
+        .map(|_| {
+            let barrier = Arc::clone(&barrier);
+            std::thread::spawn(move || {
+                for _ in 0..=rounds {
+                    barrier.wait();
+                }
+            })
+        })
+        .collect();
+    barrier.wait();
+    let mut meet = || {
+        barrier.wait();
+        Ok(())
+    };
+    let times = (0..rounds).map(|_| micros(&mut meet)).collect::<Outcome<Vec<_>>>()?;
+    for other in others {
+        other.join().map_err(|_| "a waiting thread panicked")?;
+    }
+    Ok(Spread::of(&times))
 }
 
 /// How busy the machine was with others while we measured.

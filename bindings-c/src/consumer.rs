@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use onceward::{ConsumeOptions, Consumer, StopHandle};
+use onceward::{ConsumeOptions, Consumer, FlushHandle, StopHandle};
 
 use crate::border::{self, Options, Out};
 use crate::delivery::{Received, onceward_delivery};
@@ -40,6 +40,7 @@ pub struct onceward_consumer {
     /// None once it is closed.
     consumer: Mutex<Option<Consumer>>,
     stop: StopHandle,
+    flush: FlushHandle,
 }
 
 impl Handle for onceward_consumer {
@@ -47,8 +48,10 @@ impl Handle for onceward_consumer {
 }
 
 impl onceward_consumer {
-    fn lock(&self) -> MutexGuard<'_, Option<Consumer>> {
-        self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
+    /// In a forked child an error: a thread of the parent may have held the lock.
+    fn lock(&self) -> Outcome<MutexGuard<'_, Option<Consumer>>> {
+        self.flush.check_process()?;
+        Ok(self.consumer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -77,8 +80,8 @@ pub unsafe extern "C" fn onceward_subscription_consume(
             options = options.lease(lease);
         }
         let consumer = handles::get(subscription)?.subscription.consume(options)?;
-        let stop = consumer.stop_handle();
-        handles::give(onceward_consumer { consumer: Mutex::new(Some(consumer)), stop }, &out);
+        let (stop, flush) = (consumer.stop_handle(), consumer.flush_handle());
+        handles::give(onceward_consumer { consumer: Mutex::new(Some(consumer)), stop, flush }, &out);
         Ok(())
     })
 }
@@ -100,18 +103,25 @@ pub unsafe extern "C" fn onceward_consumer_receive(
         let out = unsafe { Out::new(delivery) }?;
         let wait = border::wait("wait_ms", wait_ms)?;
         let handle = handles::get(consumer)?;
-        let received = handle.lock().as_mut().ok_or_else(closed)?.receive(wait)?;
+        let received = handle.lock()?.as_mut().ok_or_else(closed)?.receive(wait)?;
         let Some(delivery) = received else { return Ok(ONCEWARD_EMPTY) };
         handles::give(onceward_delivery::new(Received::new(delivery)), &out);
         Ok(ONCEWARD_OK)
     })
 }
 
-/// Commits the noted acknowledgements now. One that came too late is the next receive's ONCEWARD_LEASE_LOST. A receive that waits in
-/// another thread is waited for.
+/// Commits the noted acknowledgements now, also while a receive waits in another thread. One that came too late is the next receive's
+/// ONCEWARD_LEASE_LOST.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_consumer_flush(consumer: *const onceward_consumer) -> i32 {
-    run(|| Ok(handles::get(consumer)?.lock().as_ref().ok_or_else(closed)?.flush()?))
+    run(|| {
+        let handle = handles::get(consumer)?;
+        // Held while another thread receives: then it is open.
+        if matches!(handle.consumer.try_lock().as_deref(), Ok(None)) {
+            return Err(closed());
+        }
+        Ok(handle.flush.flush()?)
+    })
 }
 
 /// Ends the receive that waits in another thread, and every later one, with ONCEWARD_EMPTY. Waits for nothing.
@@ -134,8 +144,9 @@ pub extern "C" fn onceward_consumer_close(consumer: *const onceward_consumer) ->
 }
 
 fn close(handle: &onceward_consumer) -> Outcome {
+    handle.flush.check_process()?;
     handle.stop.stop();
-    let consumer = handle.lock().take();
+    let consumer = handle.lock()?.take();
     Ok(consumer.map_or(Ok(()), Consumer::close)?)
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Built, run, tree};
+use common::{Built, run, several_at_once, tree};
 
 const PROGRAMS: [&str; 8] =
     ["queues", "managing", "transactions", "once", "consumer", "readiness", "hostile", "forked"];
@@ -31,7 +31,7 @@ fn the_programs_run_as_cpp11_with_the_static_library() {
 #[test]
 fn the_programs_lose_no_memory_and_touch_none_that_is_not_theirs() {
     let built = Built::new();
-    for name in PROGRAMS {
+    several_at_once(PROGRAMS.to_vec(), |name| {
         let program = built.compile(&["gcc", "-std=c99", "-g"], name, &built.shared());
         let program = program.to_str().expect("a path");
         let leaks = if name == FORKS { "--leak-check=no" } else { "--leak-check=full" };
@@ -39,7 +39,7 @@ fn the_programs_lose_no_memory_and_touch_none_that_is_not_theirs() {
         let turns = "--fair-sched=yes";
         let checks = ["valgrind", "--quiet", turns, "--error-exitcode=9", "--errors-for-leak-kinds=definite", leaks];
         run(&[&checks[..], &[program]].concat(), built.folder(name).as_path());
-    }
+    });
 }
 
 #[test]

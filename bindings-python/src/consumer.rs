@@ -1,7 +1,7 @@
 //! Iterating over messages as they come.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -9,9 +9,6 @@ use pyo3::prelude::*;
 use crate::delivery::Delivery;
 use crate::errors::{Released, call, lock};
 use crate::wait::{Poll, in_slices};
-
-/// How long an iteration lets others have the consumer.
-const YIELD: Duration = Duration::from_millis(1);
 
 /// An iterator over deliveries, from `consume()`. Close it, or use it in a with block.
 ///
@@ -24,9 +21,8 @@ pub(crate) struct Consumer {
     /// None once it is closed.
     inner: Released<Mutex<Option<onceward::Consumer>>>,
     stop: onceward::StopHandle,
+    flush: onceward::FlushHandle,
     ended: AtomicBool,
-    /// Calls of other threads that want `inner` while an iteration waits on it, slice after slice.
-    wanted: AtomicUsize,
     wait: Option<Duration>,
 }
 
@@ -35,9 +31,9 @@ impl Consumer {
         Consumer {
             store: Released::new(store),
             stop: inner.stop_handle(),
+            flush: inner.flush_handle(),
             inner: Released::new(Mutex::new(Some(inner))),
             ended: AtomicBool::new(false),
-            wanted: AtomicUsize::new(0),
             wait,
         }
     }
@@ -54,10 +50,7 @@ impl Consumer {
             if self.ended.load(Ordering::Acquire) {
                 return Ok(Poll::Ended);
             }
-            if self.wanted.load(Ordering::Acquire) > 0 {
-                // A mutex is not fair: without a pause between two slices the others might never get it.
-                std::thread::sleep(YIELD);
-            }
+            self.flush.check_process()?;
             match lock(&self.inner).as_mut() {
                 Some(consumer) => Ok(consumer.receive(slice)?.map_or(Poll::Nothing, Poll::Found)),
                 None => Ok(Poll::Ended),
@@ -74,12 +67,7 @@ impl Consumer {
     ///
     /// Raises BusyError, StorageError; then they are noted still.
     fn flush(&self, py: Python<'_>) -> PyResult<()> {
-        self.wanted.fetch_add(1, Ordering::AcqRel);
-        call(py, || {
-            let inner = lock(&self.inner);
-            self.wanted.fetch_sub(1, Ordering::AcqRel);
-            inner.as_ref().map_or(Ok(()), onceward::Consumer::flush)
-        })
+        call(py, || self.flush.flush())
     }
 
     /// Ends the iteration, from any thread: the iterator stops after the delivery it is at.
@@ -93,8 +81,9 @@ impl Consumer {
     ///
     /// Raises LeaseLostError when an acknowledgement came too late (the others are committed), BusyError, StorageError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.stop();
         call(py, || {
+            self.flush.check_process()?;
+            self.stop();
             let inner = lock(&self.inner).take();
             inner.map_or(Ok(()), onceward::Consumer::close)
         })

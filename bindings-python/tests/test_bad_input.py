@@ -96,7 +96,7 @@ def test_a_send_with_a_bad_option_is_refused(
         ([1, 2], "not list"),
         (memoryview(b"12345678").cast("I"), "unsigned bytes"),
     ],
-    ids=repr,
+    ids=["str", "None", "int", "list", "unsigned integers"],
 )
 def test_a_body_that_is_no_bytes_is_a_type_error(
     store: onceward.Store, queue: onceward.Queue, body: Any, says: str

@@ -87,6 +87,9 @@ def test_a_forked_child_is_told_that_its_store_is_closed_and_both_end_cleanly(
         "child receive ClosedError",
         "child ack ClosedError",
         "child next ClosedError",
+        "child waited next ClosedError",
+        "child waited flush ClosedError",
+        "child waited close ClosedError",
         "child transaction ClosedError",
         "child commit ClosedError",
         "child stats ClosedError",
@@ -122,6 +125,20 @@ def test_a_message_from_another_process_wakes_a_waiting_receiver(
     assert holder.line() == "holding 1"
     holder.say("go on")
     assert holder.finish()[:2] == (0, "acknowledged\n")
+
+
+def test_nobody_waits_for_ever_for_a_store_that_was_stopped_while_it_opened(
+    program: Callable[..., Program], path: str, queue: onceward.Queue
+) -> None:
+    queue.send(b"x")
+    opener = program("stopped_opening", f"{path}-onceward")
+    assert opener.line() == "opening"
+    with pytest.raises(onceward.BusyError, match="another store began to open the file and did not finish within 50ms"):
+        onceward.open(path, busy_timeout=0.05)
+    # Whoever has it open is not disturbed, and once the other is gone it opens.
+    take(queue).ack()
+    opener.kill()
+    onceward.open(path).close()
 
 
 @pytest.mark.parametrize("call", ["receive", "receive_many", "consume"])

@@ -197,7 +197,14 @@ impl Outstanding {
 
     /// Commits what is noted, and waits for whoever else is at that.
     pub(crate) fn flush(&self) -> Result<()> {
+        self.check_process()?;
         self.commit_noted(&self.alone(), |noted| self.settle(&Verb::Ack, noted))
+    }
+
+    /// In a forked child the locks may be held by threads that are not there.
+    fn check_process(&self) -> Result<()> {
+        let engine = &self.subscription.queue().engine;
+        if engine.is_forked() { engine.check_usable() } else { Ok(()) }
     }
 
     fn commit_noted(
@@ -298,6 +305,15 @@ impl FlushHandle {
     pub fn flush(&self) -> Result<()> {
         self.outstanding.flush()
     }
+
+    /// For who keeps the consumer behind a lock, before taking it: in a forked child its holder may be a thread that is not
+    /// there.
+    ///
+    /// # Errors
+    /// `Closed` in a process that was forked from the consumer's.
+    pub fn check_process(&self) -> Result<()> {
+        self.outstanding.check_process()
+    }
 }
 
 /// Ends a consumer from another thread.
@@ -356,6 +372,7 @@ impl Consumer {
     /// As [`Subscription::receive_many`], and `LeaseLost` for a noted acknowledgement that came too late.
     pub fn receive(&mut self, wait: Duration) -> Result<Option<Delivery>> {
         crate::subscription::check_wait(wait)?;
+        self.outstanding.check_process()?;
         while self.has_more(wait)? {
             while let Some(raw) = self.buffer.pop_front() {
                 if self.outstanding.hand_out(raw.receipt()) {
@@ -375,6 +392,7 @@ impl Consumer {
     /// As [`receive`](Consumer::receive).
     pub fn receive_ahead(&mut self, wait: Duration) -> Result<Vec<Delivery>> {
         crate::subscription::check_wait(wait)?;
+        self.outstanding.check_process()?;
         if !self.has_more(wait)? {
             return Ok(Vec::new());
         }
@@ -467,6 +485,7 @@ impl Consumer {
 
     fn end(&mut self) -> Result<()> {
         let outstanding = &*self.outstanding;
+        outstanding.check_process()?;
         self.buffer.clear();
         let alone = outstanding.alone();
         let (mut unsettled, mut prefetched) = (Vec::new(), Vec::new());

@@ -223,6 +223,8 @@ def test_every_webhook_is_dealt_to_the_senders_as_often_as_asked() -> None:
     assert sorted(dealt) == sorted([*range(50)] * 3)
     assert all(len(set(order)) == len(order) for order in orders), "the repeats go to different senders"
     assert all(list(order) != sorted(order) for order in orders), "out of order"
+    lengths = [len(order) for order in orders]
+    assert max(lengths) - min(lengths) <= 1, "evenly"
 
 
 def wait_for(condition: object, limit_s: float = 20) -> None:

@@ -1,4 +1,4 @@
-//! The measurements, one module per group. Their names and bounds are the issue's.
+//! What is measured, one module per group, and against which bounds.
 
 pub(crate) mod backlog;
 pub(crate) mod batches;

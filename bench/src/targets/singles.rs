@@ -13,7 +13,8 @@ use crate::ours::Ours;
 use crate::report::{Bound, Report, Row, Unit};
 
 const OVER_BARE_MICROS: f64 = 25.0;
-const THREADS: usize = 64;
+/// Callers at once.
+pub(crate) const THREADS: usize = 64;
 const THREADS_RATIO: f64 = 20.0;
 
 /// The median time of one synced send less that of one bare commit, call by call in turn.

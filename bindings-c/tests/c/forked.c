@@ -60,6 +60,45 @@ static void *keeps_busy(void *queue)
     return NULL;
 }
 
+static void *waits(void *consumer)
+{
+    onceward_delivery *delivery = NULL;
+    STATUS(ONCEWARD_EMPTY, onceward_consumer_receive((onceward_consumer *)consumer, 60000, &delivery));
+    return NULL;
+}
+
+/* The thread that receives holds the consumer, and the child does not have it: nothing there may wait for it. */
+static void a_forked_child_waits_for_no_thread_of_its_parent(onceward_subscription *subscription)
+{
+    onceward_consumer *consumer = NULL;
+    pthread_t thread;
+    OK(onceward_subscription_consume(subscription, NULL, &consumer));
+    CHECK(pthread_create(&thread, NULL, waits, consumer) == 0);
+    CHECK(poll(NULL, 0, 100) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        onceward_delivery *delivery = NULL;
+        alarm(60);
+        if (onceward_consumer_receive(consumer, 0, &delivery) != ONCEWARD_CLOSED) {
+            _exit(2);
+        }
+        if (onceward_consumer_flush(consumer) != ONCEWARD_CLOSED || onceward_consumer_close(consumer) != ONCEWARD_CLOSED) {
+            _exit(3);
+        }
+        onceward_consumer_free(consumer);
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    OK(onceward_consumer_flush(consumer));
+    OK(onceward_consumer_stop(consumer));
+    CHECK(pthread_join(thread, NULL) == 0);
+    OK(onceward_consumer_close(consumer));
+    onceward_consumer_free(consumer);
+}
+
 int main(void)
 {
     onceward_store *store = NULL;
@@ -85,6 +124,7 @@ int main(void)
     busy = 0;
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(counts(subscription).ready == 0);
+    a_forked_child_waits_for_no_thread_of_its_parent(subscription);
     onceward_readiness_free(readiness);
     onceward_subscription_free(subscription);
     onceward_queue_free(queue);

@@ -6,6 +6,7 @@ usage: forked.py path [anything: with an open transaction, which no other store 
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 import onceward
@@ -17,6 +18,10 @@ held = queue.receive(lease=60)
 assert held is not None
 consumer = queue.consume(lease=60)
 other = next(consumer)
+# Its lock is held by the thread that waits, which the child does not have.
+waited = store.queue("nothing comes", semantics="at-least-once").consume()
+thread = threading.Thread(target=lambda: next(waited, None))
+thread.start()
 transaction = store.transaction()
 if len(sys.argv) > 2:
     transaction.send(queue, b"in an open transaction")
@@ -27,6 +32,9 @@ if child == 0:
         "receive": lambda: queue.receive(wait=1),
         "ack": held.ack,
         "next": lambda: next(consumer),
+        "waited next": lambda: next(waited),
+        "waited flush": waited.flush,
+        "waited close": waited.close,
         "transaction": store.transaction,
         "commit": transaction.commit,
         "stats": store.stats,
@@ -49,6 +57,9 @@ _, status = os.waitpid(child, 0)
 print("child's exit code", os.waitstatus_to_exitcode(status), flush=True)
 if len(sys.argv) > 2:
     transaction.commit()
+waited.stop()
+thread.join()
+waited.close()
 held.ack()
 other.ack()
 consumer.close()

@@ -49,7 +49,7 @@ use crate::engine::effect::recorder::{Recorder, Slot};
 use crate::engine::guard::Guard;
 use crate::engine::leader::{Finished, Run, Turn};
 use crate::engine::operation::{Operation, Reply};
-use crate::engine::store_files::{OpenedFile, SlotLiveness, StoreFiles};
+use crate::engine::store_files::{OpenedFile, SlotLiveness, StoreFiles, io_error};
 use crate::engine::sync::SyncStage;
 use crate::engine::user_transaction::Running;
 use crate::engine::writer::{Outside, Writer};
@@ -59,7 +59,7 @@ use crate::limits::STORES_MAX;
 use crate::storage::connection::{self, Patience, Role};
 use crate::storage::convert::storage_error;
 use crate::storage::schema;
-use crate::store::StoreOptions;
+use crate::store::{IN_MEMORY, StoreOptions};
 use crate::sys::fork;
 use crate::sys::side::SideFile;
 
@@ -107,11 +107,10 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the file, or a store in memory, and starts housekeeping.
     pub(crate) fn open(path: Option<&Path>, options: StoreOptions) -> Result<Arc<Self>> {
-        let files = StoreFiles::prepare(path, options.create, options.allow_remote_file_system)?;
+        let files = StoreFiles::prepare(path, &options)?;
         let side = Arc::clone(&files.side);
-        let guard = side.open_guard().map_err(|error| {
-            Error::with_source(ErrorKind::Storage, format!("locking the side file: {error}"), error)
-        })?;
+        let place = files.path.as_deref().unwrap_or(Path::new(IN_MEMORY));
+        let guard = side.open_guard(options.busy_timeout).map_err(|error| io_error("opening", place, error))?;
         let slot = files.side.claim_slot().map_err(|error| {
             Error::with_source(ErrorKind::Storage, format!("claiming a slot in the side file: {error}"), error)
         })?;
@@ -236,7 +235,7 @@ impl Engine {
     }
 
     fn detached_error(&self) -> Error {
-        let path = self.files.path.as_deref().unwrap_or(Path::new(":memory:"));
+        let path = self.files.path.as_deref().unwrap_or(Path::new(IN_MEMORY));
         Error::new(
             ErrorKind::Detached,
             format!(

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::clock::Liveness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::connection;
+use crate::store::StoreOptions;
 use crate::sys::files::{self, FolderState};
 use crate::sys::side::SideFile;
 use crate::sys::space;
@@ -45,23 +46,24 @@ pub(crate) struct OpenedFile {
 
 impl StoreFiles {
     /// Checks the place and prepares the files for SQLite. `None` is a store in memory.
-    pub(crate) fn prepare(path: Option<&Path>, create: bool, allow_remote: bool) -> Result<Self> {
+    pub(crate) fn prepare(path: Option<&Path>, options: &StoreOptions) -> Result<Self> {
         files::install()
             .map_err(|error| Error::with_source(ErrorKind::Unsupported, format!("preparing SQLite: {error}"), error))?;
         let Some(path) = path else {
             return Ok(StoreFiles { path: None, side: Arc::new(SideFile::private()) });
         };
         let path = absolute(path)?;
-        check_place(&path, create, allow_remote)?;
+        check_place(&path, options.create, options.allow_remote_file_system)?;
         let side_path = with_suffix(&path, SIDE_SUFFIX);
         if !side_path.exists() {
             // A file that is refused gets no companion.
             connection::check_acceptable(&path)?;
         }
-        if create {
+        if options.create {
             files::create_private(&path).map_err(|error| io_error("creating", &path, error))?;
         }
-        let side = SideFile::open(&side_path).map_err(|error| io_error("opening", &side_path, error))?;
+        let side = SideFile::open(&side_path, options.busy_timeout);
+        let side = side.map_err(|error| io_error("opening", &side_path, error))?;
         Ok(StoreFiles { path: Some(path), side: Arc::new(side) })
     }
 
@@ -179,6 +181,7 @@ pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> Error
         Io::InvalidData => ErrorKind::Corrupt,
         Io::InvalidFilename | Io::InvalidInput | Io::NotADirectory => ErrorKind::Invalid,
         Io::Unsupported => ErrorKind::Unsupported,
+        Io::TimedOut => ErrorKind::Busy,
         _ => ErrorKind::Storage,
     };
     Error::with_source(kind, format!("{doing} {}: {error}", path.display()), error)

@@ -8,6 +8,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The first and the longest sleep between two looks at a lock that is taken for a moment only.
+const NAP_MIN: Duration = Duration::from_millis(1);
+const NAP_MAX: Duration = Duration::from_millis(16);
 
 /// What makes two paths or descriptors the same file, for as long as one of them is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,9 +99,21 @@ pub(super) fn try_lock(fd: RawFd, lock: Lock, start: i64, len_bytes: i64) -> io:
     }
 }
 
-/// Takes an exclusive lock and waits for it as long as it takes.
-pub(super) fn lock_blocking(fd: RawFd, start: i64, len_bytes: i64) -> io::Result<()> {
-    fcntl_lock(fd, libc::F_OFD_SETLKW, &mut flock(Lock::Exclusive, start, len_bytes))
+/// Takes an exclusive lock, looking again and again for at most `timeout`. `false` if another owner kept it that long.
+pub(super) fn lock_within(fd: RawFd, start: i64, len_bytes: i64, timeout: Duration) -> io::Result<bool> {
+    let since = Instant::now();
+    let mut nap = NAP_MIN;
+    loop {
+        if try_lock(fd, Lock::Exclusive, start, len_bytes)? {
+            return Ok(true);
+        }
+        let left = timeout.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        std::thread::sleep(nap.min(left));
+        nap = (nap * 2).min(NAP_MAX);
+    }
 }
 
 /// Whether another owner holds any lock in the range.

@@ -87,11 +87,14 @@ pub(crate) struct Guard<'a> {
 impl SideFile {
     /// Opens the side file, creating it with mode 0600 if it is missing.
     ///
-    /// `InvalidData` if something else is at the path, or a newer layout; it is left as it is.
-    pub(crate) fn open(path: &Path) -> io::Result<SideFile> {
+    /// `InvalidData` if something else is at the path, or a newer layout; it is left as it is. `TimedOut` if another store has
+    /// not finished creating it within `timeout`.
+    pub(crate) fn open(path: &Path, timeout: Duration) -> io::Result<SideFile> {
         let c_path = os::c_path(path)?;
         let file = Descriptor::open(&c_path, libc::O_CREAT)?;
-        os::lock_blocking(file.fd(), CREATE_BYTE, 1)?;
+        if !os::lock_within(file.fd(), CREATE_BYTE, 1, timeout)? {
+            return Err(still_opening(timeout));
+        }
         let prepared = file.prepare(path);
         os::try_lock(file.fd(), Lock::None, CREATE_BYTE, 1)?;
         prepared?;
@@ -183,11 +186,14 @@ impl SideFile {
         }
     }
 
-    /// Waits until no other store is opening or migrating the file, and keeps others from it until drop.
-    pub(crate) fn open_guard(&self) -> io::Result<Guard<'_>> {
+    /// Waits until no other store is opening or migrating the file, and keeps others from it until drop. `TimedOut` if one
+    /// still is after `timeout`.
+    pub(crate) fn open_guard(&self, timeout: Duration) -> io::Result<Guard<'_>> {
         let this_process = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(fd) = self.lock_fd() {
-            os::lock_blocking(fd, OPEN_BYTE, 1)?;
+        if let Some(fd) = self.lock_fd()
+            && !os::lock_within(fd, OPEN_BYTE, 1, timeout)?
+        {
+            return Err(still_opening(timeout));
         }
         Ok(Guard { side: self, _this_process: this_process })
     }
@@ -252,6 +258,11 @@ impl Drop for Guard<'_> {
             let _ = os::try_lock(fd, Lock::None, OPEN_BYTE, 1);
         }
     }
+}
+
+fn still_opening(timeout: Duration) -> io::Error {
+    let message = format!("another store began to open the file and did not finish within {timeout:?}");
+    io::Error::new(io::ErrorKind::TimedOut, message)
 }
 
 fn slot_byte(slot: u32) -> i64 {

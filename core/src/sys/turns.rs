@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn who_was_not_granted_the_lock_lets_go_of_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || SideFile::open(&folder.path().join("db-onceward")).expect("opened");
+        let open = || SideFile::open(&folder.path().join("db-onceward"), Duration::ZERO).expect("opened");
         let (holder, other) = (open(), open());
         let held = holder.write_lock(Duration::ZERO).expect("an answer").expect("granted");
         let (bell, waiting) = (holder.header_word(WRITE.bell_word), holder.header_word(WRITE.waiting_word));

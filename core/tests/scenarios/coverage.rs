@@ -26,6 +26,7 @@ const NOT_CALLED: &[(&str, &str, &str)] = &[
     ("Consumer::receive_ahead", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Consumer::flush_handle", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("FlushHandle::flush", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
+    ("FlushHandle::check_process", "the modules of other languages call it in their consumers", "core/src/consumer.rs"),
     ("Delivery::let_go", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Delivery::hand_out", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Delivery::ack_at_once", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),

@@ -15,6 +15,8 @@ mod step;
 mod storing;
 mod world;
 
+use std::sync::Mutex;
+
 use scenario::{Scenario, all, folder};
 use world::{Form, World};
 
@@ -33,8 +35,18 @@ fn helper() {
     }
 }
 
+/// Scenarios that run at the same time: they wait more than they work.
+const AT_ONCE: usize = 4;
+
 fn run_all(form: Form) {
-    let failures: Vec<String> = all().iter().filter_map(|scenario| scenario.run(form).err()).collect();
+    let scenarios = all();
+    let rest = Mutex::new(scenarios.iter());
+    let take = || rest.lock().expect("no scenario panics").next();
+    let run = || std::iter::from_fn(take).filter_map(|scenario| scenario.run(form).err()).collect::<Vec<String>>();
+    let failures: Vec<String> = std::thread::scope(|scope| {
+        let runners: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run)).collect();
+        runners.into_iter().flat_map(|runner| runner.join().expect("no scenario panics")).collect()
+    });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
