@@ -145,11 +145,11 @@ fn meeting_micros(plan: &Plan) -> Outcome<Spread> {
         })
         .collect();
     barrier.wait();
-    let mut meet = || {
+    let meet = || {
         barrier.wait();
         Ok(())
     };
-    let times = (0..rounds).map(|_| micros(&mut meet)).collect::<Outcome<Vec<_>>>()?;
+    let times = (0..rounds).map(|_| micros(meet)).collect::<Outcome<Vec<_>>>()?;
     for other in others {
         other.join().map_err(|_| "a waiting thread panicked")?;
     }
