@@ -73,7 +73,7 @@ built: $(STAMPS)/tools ## build what the tests run, two things at a time
 	@$(MAKE) --no-print-directory -j2 $(STAMPS)/node-npm $(STAMPS)/module rust-tests $(STAMPS)/node $(STAMPS)/demo
 
 # No stamp: cargo knows best what has changed.
-rust-tests: $(STAMPS)/tools-test-rust
+rust-tests: $(STAMPS)/tools-test-rust ## build the tests of the Rust crates
 	@$(QUIETLY) 'building the tests of the Rust crates' $(LOGS)/rust-tests.log cargo test $(LOCKED) $(RUST_TESTED) --no-run
 
 test-rust: $(STAMPS)/tools-test-rust $(STAMPS)/module $(STAMPS)/node ## the tests of the Rust crates (the benchmark's test measures every language)
