@@ -136,7 +136,7 @@ $(STAMPS)/tools-%: scripts/check-tools
 $(STAMPS)/venv: bindings-python/requirements-dev.txt | $(STAMPS)/tools
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(QUIETLY) 'installing the Python tools' $(LOGS)/venv.log $(VENV_PYTHON) -m pip install --quiet --requirement $<
+	@$(QUIETLY) 'installing the Python tools' $(LOGS)/venv.log $(VENV_PYTHON) -m pip install --quiet --no-compile --requirement $<
 	@touch $@
 
 $(STAMPS)/npm: demo/package.json demo/package-lock.json | $(STAMPS)/tools

@@ -1,6 +1,6 @@
 //! What a receive brought.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use napi::Env;
 use napi::bindgen_prelude::{Buffer, Float64Array, ToNapiValue};
@@ -110,6 +110,11 @@ impl Batch {
     fn deliveries(&self) -> Arc<Vec<RwLock<Delivery>>> {
         Arc::clone(&self.deliveries)
     }
+
+    /// The delivery, for what waits for nothing. None while it is being extended: the event loop does not wait for that.
+    fn at_once(&self, index: u32) -> Option<RwLockReadGuard<'_, Delivery>> {
+        self.deliveries.get(index as usize)?.try_read().ok()
+    }
 }
 
 fn at(deliveries: &[RwLock<Delivery>], index: u32) -> Outcome<&RwLock<Delivery>> {
@@ -124,24 +129,22 @@ impl Batch {
         std::mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner)).cross()
     }
 
-    /// Whether it was settled. The event loop does not wait for an extension that runs: only an open one can be extended.
+    /// Whether it was settled. Only an open one can be extended.
     #[napi]
     pub fn is_settled(&self, index: u32) -> bool {
-        let delivery = self.deliveries.get(index as usize);
-        delivery.is_some_and(|delivery| delivery.try_read().is_ok_and(|delivery| delivery.is_settled()))
+        self.at_once(index).is_some_and(|delivery| delivery.is_settled())
     }
 
     /// Whether its turn to be handled may come; a delivery of a consumer counts as handed out from here on.
     #[napi]
     pub fn hand_out(&self, index: u32) -> bool {
-        let delivery = self.deliveries.get(index as usize);
-        delivery.is_some_and(|delivery| delivery.try_read().is_ok_and(|delivery| delivery.hand_out()))
+        self.at_once(index).is_some_and(|delivery| delivery.hand_out())
     }
 
     /// Lets the lease of a delivery run out that could not be given back.
     #[napi]
     pub fn let_go(&self, index: u32) {
-        if let Some(Ok(delivery)) = self.deliveries.get(index as usize).map(|delivery| delivery.try_read()) {
+        if let Some(delivery) = self.at_once(index) {
             delivery.let_go();
         }
     }
@@ -149,9 +152,7 @@ impl Batch {
     /// Acknowledges where that waits for nothing. Returns false, having done nothing, where it would.
     #[napi]
     pub fn ack_at_once(&self, index: u32) -> napi::Result<bool> {
-        let Some(Ok(delivery)) = self.deliveries.get(index as usize).map(|delivery| delivery.try_read()) else {
-            return Ok(false);
-        };
+        let Some(delivery) = self.at_once(index) else { return Ok(false) };
         delivery.ack_at_once().map_err(|error| Failure::from(error).thrown())
     }
 

@@ -126,7 +126,7 @@ impl StoreOptions {
     /// `Invalid` for a directory, for another application's file, or for an option out of range; `NotFound` for a missing
     /// folder, or a missing file that is not to be created; `Denied` without permission or for a read-only file; `Corrupt`
     /// for a file that is no SQLite database or is damaged; `Unsupported` for a newer format or a remote file system;
-    /// `Busy` when others keep the file busy.
+    /// `Busy` when others keep the file busy, or have begun to open it and not finished.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         self.check()?;
         let path = path.as_ref();
