@@ -17,6 +17,8 @@ use driver::Driver;
 
 const CASES: u32 = 400;
 const STEPS: usize = 60;
+/// Each runs its share of the cases, with a seed of its own.
+const THREADS: u64 = 2;
 
 fn seed() -> u64 {
     let given = std::env::var("ONCEWARD_SEED").ok();
@@ -30,6 +32,14 @@ fn seed() -> u64 {
 fn whatever_is_done_the_store_does_what_the_reference_says() {
     let seed = seed();
     let cases = std::env::var("PROPTEST_CASES").ok().map_or(CASES, |cases| cases.parse().expect("a number"));
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || run(seed.wrapping_add(thread), cases.div_ceil(THREADS as u32)));
+        }
+    });
+}
+
+fn run(seed: u64, cases: u32) {
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 3_000, ..Config::default() };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
