@@ -77,7 +77,7 @@ rust-tests: $(STAMPS)/tools-test-rust ## build the tests of the Rust crates
 	@$(QUIETLY) 'building the tests of the Rust crates' $(LOGS)/rust-tests.log cargo test $(LOCKED) $(RUST_TESTED) --no-run
 
 test-rust: $(STAMPS)/tools-test-rust $(STAMPS)/module $(STAMPS)/node ## the tests of the Rust crates (the benchmark's test measures every language)
-	cargo test $(LOCKED) $(RUST_TESTED)
+	$(PYTHON) scripts/rust_tests.py 2 $(LOCKED) $(RUST_TESTED)
 
 test-python: $(STAMPS)/module ## the tests of the Python module and its examples
 	cd bindings-python && $(VENV_PYTHON) -m pytest $(SPREAD)
