@@ -1,8 +1,6 @@
 //! Consuming: one message after the other, with the batching, the leases and the acknowledgements taken care of.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use onceward::{ConsumeOptions, Consumer, FlushHandle, StopHandle};
+use onceward::{ConsumeOptions, Consumer, FlushHandle, ProcessMutex, StopHandle};
 
 use crate::border::{self, Options, Out};
 use crate::delivery::{Received, onceward_delivery};
@@ -38,21 +36,13 @@ impl Options for onceward_consume_options {
 /// It may be shared between threads; they receive one at a time.
 pub struct onceward_consumer {
     /// None once it is closed.
-    consumer: Mutex<Option<Consumer>>,
+    consumer: ProcessMutex<Option<Consumer>>,
     stop: StopHandle,
     flush: FlushHandle,
 }
 
 impl Handle for onceward_consumer {
     const KIND: &'static str = "onceward_consumer";
-}
-
-impl onceward_consumer {
-    /// In a forked child an error: a thread of the parent may have held the lock.
-    fn lock(&self) -> Outcome<MutexGuard<'_, Option<Consumer>>> {
-        self.flush.check_process()?;
-        Ok(self.consumer.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 fn closed() -> Failure {
@@ -81,7 +71,7 @@ pub unsafe extern "C" fn onceward_subscription_consume(
         }
         let consumer = handles::get(subscription)?.subscription.consume(options)?;
         let (stop, flush) = (consumer.stop_handle(), consumer.flush_handle());
-        handles::give(onceward_consumer { consumer: Mutex::new(Some(consumer)), stop, flush }, &out);
+        handles::give(onceward_consumer { consumer: ProcessMutex::new(Some(consumer)), stop, flush }, &out);
         Ok(())
     })
 }
@@ -103,7 +93,7 @@ pub unsafe extern "C" fn onceward_consumer_receive(
         let out = unsafe { Out::new(delivery) }?;
         let wait = border::wait("wait_ms", wait_ms)?;
         let handle = handles::get(consumer)?;
-        let received = handle.lock()?.as_mut().ok_or_else(closed)?.receive(wait)?;
+        let received = handle.consumer.lock()?.as_mut().ok_or_else(closed)?.receive(wait)?;
         let Some(delivery) = received else { return Ok(ONCEWARD_EMPTY) };
         handles::give(onceward_delivery::new(Received::new(delivery)), &out);
         Ok(ONCEWARD_OK)
@@ -116,8 +106,8 @@ pub unsafe extern "C" fn onceward_consumer_receive(
 pub extern "C" fn onceward_consumer_flush(consumer: *const onceward_consumer) -> i32 {
     run(|| {
         let handle = handles::get(consumer)?;
-        // Held while another thread receives: then it is open.
-        if matches!(handle.consumer.try_lock().as_deref(), Ok(None)) {
+        // Who holds it receives, and so it is open; or it closes, which commits them too.
+        if matches!(handle.consumer.try_lock().as_deref(), Some(None)) {
             return Err(closed());
         }
         Ok(handle.flush.flush()?)
@@ -144,9 +134,8 @@ pub extern "C" fn onceward_consumer_close(consumer: *const onceward_consumer) ->
 }
 
 fn close(handle: &onceward_consumer) -> Outcome {
-    handle.flush.check_process()?;
     handle.stop.stop();
-    let consumer = handle.lock()?.take();
+    let consumer = handle.consumer.lock()?.take();
     Ok(consumer.map_or(Ok(()), Consumer::close)?)
 }
 

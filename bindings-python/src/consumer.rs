@@ -1,13 +1,13 @@
 //! Iterating over messages as they come.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use onceward::ProcessMutex;
 use pyo3::prelude::*;
 
 use crate::delivery::Delivery;
-use crate::errors::{Released, call, lock};
+use crate::errors::{Released, call};
 use crate::wait::{Poll, in_slices};
 
 /// An iterator over deliveries, from `consume()`. Close it, or use it in a with block.
@@ -17,24 +17,28 @@ use crate::wait::{Poll, in_slices};
 /// acknowledgement came too late, iterating raises LeaseLostError, and may go on afterwards.
 #[pyclass(frozen, module = "onceward")]
 pub(crate) struct Consumer {
-    store: Released<onceward::Store>,
     /// None once it is closed.
-    inner: Released<Mutex<Option<onceward::Consumer>>>,
+    inner: Released<ProcessMutex<Option<onceward::Consumer>>>,
     stop: onceward::StopHandle,
     flush: onceward::FlushHandle,
     ended: AtomicBool,
     wait: Option<Duration>,
+    /// Dropped last, and so with the GIL released: the last of all handles closes the store.
+    store: Released<onceward::Store>,
 }
+
+/// How often a thread looks whether another has ended its turn.
+const TURN: Duration = Duration::from_millis(5);
 
 impl Consumer {
     pub(crate) fn new(store: onceward::Store, inner: onceward::Consumer, wait: Option<Duration>) -> Self {
         Consumer {
-            store: Released::new(store),
             stop: inner.stop_handle(),
             flush: inner.flush_handle(),
-            inner: Released::new(Mutex::new(Some(inner))),
+            inner: Released::new(ProcessMutex::new(Some(inner))),
             ended: AtomicBool::new(false),
             wait,
+            store: Released::new(store),
         }
     }
 }
@@ -50,9 +54,21 @@ impl Consumer {
             if self.ended.load(Ordering::Acquire) {
                 return Ok(Poll::Ended);
             }
-            self.flush.check_process()?;
-            match lock(&self.inner).as_mut() {
-                Some(consumer) => Ok(consumer.receive(slice)?.map_or(Poll::Nothing, Poll::Found)),
+            let since = Instant::now();
+            let left = || slice.saturating_sub(since.elapsed());
+            let mut inner = loop {
+                if let Some(inner) = self.inner.try_lock() {
+                    break inner;
+                }
+                // Another thread's turn. Waiting for the lock itself would hide Ctrl-C from this one.
+                self.inner.check_process()?;
+                if left().is_zero() {
+                    return Ok(Poll::Nothing);
+                }
+                std::thread::sleep(left().min(TURN));
+            };
+            match inner.as_mut() {
+                Some(consumer) => Ok(consumer.receive(left())?.map_or(Poll::Nothing, Poll::Found)),
                 None => Ok(Poll::Ended),
             }
         })?;
@@ -82,9 +98,8 @@ impl Consumer {
     /// Raises LeaseLostError when an acknowledgement came too late (the others are committed), BusyError, StorageError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         call(py, || {
-            self.flush.check_process()?;
             self.stop();
-            let inner = lock(&self.inner).take();
+            let inner = self.inner.lock()?.take();
             inner.map_or(Ok(()), onceward::Consumer::close)
         })
     }

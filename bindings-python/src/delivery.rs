@@ -1,15 +1,14 @@
 //! A message in a consumer's hands, and the receipt that settles it.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 
-use onceward::{MessageId, Token};
+use onceward::{MessageId, ProcessMutex, Token};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDateTime, PyDict};
 
 use crate::convert::{self, datetime, headers_dict, shown, text_or_none};
 use crate::effect::{self, Given, Options};
-use crate::errors::{call, invalid, lock, wrong_type};
+use crate::errors::{briefly, call, invalid, wrong_type};
 use crate::queue::Queue;
 use crate::receiver::Subscription;
 use crate::transaction::Transaction;
@@ -62,7 +61,7 @@ impl From<onceward::Receipt> for Receipt {
 #[pyclass(frozen, module = "onceward")]
 pub(crate) struct Delivery {
     /// None once it is settled.
-    handle: Mutex<Option<onceward::Delivery>>,
+    handle: ProcessMutex<Option<onceward::Delivery>>,
     store: onceward::Store,
     subscription: onceward::Subscription,
     receipt: onceward::Receipt,
@@ -89,32 +88,30 @@ impl Delivery {
             ordering_key: delivery.ordering_key().map(str::to_owned),
             priority: delivery.priority(),
             sent_at: delivery.sent_at(),
-            handle: Mutex::new(Some(delivery)),
+            handle: ProcessMutex::new(Some(delivery)),
         }
     }
 
     /// Refuses a delivery that was settled before.
     pub(crate) fn check_open(&self, py: Python<'_>) -> PyResult<()> {
-        if lock(&self.handle).is_some() { Ok(()) } else { Err(self.already_settled(py)) }
+        if self.is_settled(py)? { Err(self.already_settled(py)) } else { Ok(()) }
     }
 
     /// Notes that the delivery was settled by another call than its own.
-    pub(crate) fn set_settled(&self) {
-        lock(&self.handle).take();
+    pub(crate) fn set_settled(&self, py: Python<'_>) {
+        // It fails in a forked child only, where nothing can have been settled.
+        let _ = briefly(py, &self.handle, |handle| drop(handle.take()));
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        lock(&self.handle).is_none()
+    pub(crate) fn is_settled(&self, py: Python<'_>) -> PyResult<bool> {
+        briefly(py, &self.handle, |handle| handle.is_none())
     }
 
     /// Notes it when an effect has settled the delivery.
     pub(crate) fn note_settled(&self, py: Python<'_>) {
-        let settled = {
-            let mut handle = lock(&self.handle);
-            if handle.as_ref().is_some_and(onceward::Delivery::is_settled) { handle.take() } else { None }
-        };
+        let settled = briefly(py, &self.handle, |handle| handle.take_if(|handle| handle.is_settled()));
         // What it holds of the store is let go without the GIL.
-        py.detach(|| drop(settled));
+        py.detach(|| drop(settled.ok()));
     }
 
     fn already_settled(&self, py: Python<'_>) -> PyErr {
@@ -126,11 +123,11 @@ impl Delivery {
         py: Python<'_>,
         verb: impl FnOnce(&onceward::Delivery) -> onceward::Result<()> + Send,
     ) -> PyResult<()> {
-        let handle = lock(&self.handle).take().ok_or_else(|| self.already_settled(py))?;
+        let handle = briefly(py, &self.handle, Option::take)?.ok_or_else(|| self.already_settled(py))?;
         let outcome = call(py, || verb(&handle));
         if outcome.is_err() {
             // What failed may be tried again. Meanwhile another thread found the delivery settled.
-            *lock(&self.handle) = Some(handle);
+            briefly(py, &self.handle, |empty| *empty = Some(handle))?;
         }
         outcome
     }
@@ -141,10 +138,8 @@ impl Delivery {
 
     /// Gives the delivery back as failed. Where that cannot be done, its lease ends, which does the same.
     pub(crate) fn give_back(&self, py: Python<'_>, nack: &onceward::Nack) {
-        if self.nack_with(py, nack).is_err()
-            && let Some(handle) = lock(&self.handle).as_ref()
-        {
-            handle.let_go();
+        if self.nack_with(py, nack).is_err() {
+            let _ = briefly(py, &self.handle, |handle| handle.as_ref().map(onceward::Delivery::let_go));
         }
     }
 }
@@ -226,8 +221,8 @@ impl Delivery {
 
     /// Whether it was settled through this object, or in a call that was given it.
     #[getter]
-    fn settled(&self) -> bool {
-        self.is_settled()
+    fn settled(&self, py: Python<'_>) -> PyResult<bool> {
+        self.is_settled(py)
     }
 
     /// Finishes the message: it is never delivered again. On exactly-once it is on disk when the call returns.
@@ -268,7 +263,7 @@ impl Delivery {
     fn extend(&self, py: Python<'_>, lease: &Bound<'_, PyAny>) -> PyResult<()> {
         let lease = convert::duration("lease", lease)?;
         self.check_open(py)?;
-        let extended = call(py, || match lock(&self.handle).as_mut() {
+        let extended = call(py, || match self.handle.lock()?.as_mut() {
             Some(handle) => handle.extend(lease).map(Some),
             None => Ok(None),
         })?;
@@ -283,7 +278,7 @@ impl Delivery {
         let py = slf.py();
         let this = slf.get();
         this.check_open(py)?;
-        let begun = call(py, || lock(&this.handle).as_ref().map(onceward::Delivery::transaction).transpose())?;
+        let begun = call(py, || this.handle.lock()?.as_ref().map(onceward::Delivery::transaction).transpose())?;
         let inner = begun.ok_or_else(|| this.already_settled(py))?;
         Ok(Transaction::new(this.store.clone(), inner, Some(slf.clone().unbind())))
     }
@@ -348,7 +343,7 @@ impl Delivery {
         let options = &options.get().inner;
         this.check_open(py)?;
         let begun =
-            call(py, || lock(&this.handle).as_ref().map(|handle| handle.begin_once(&name, options)).transpose());
+            call(py, || this.handle.lock()?.as_ref().map(|handle| handle.begin_once(&name, options)).transpose());
         this.note_settled(py);
         let begun = begun?.ok_or_else(|| this.already_settled(py))?;
         effect::begun(py, begun, Some(&slf.clone().unbind()))
@@ -361,7 +356,7 @@ impl Delivery {
     fn idempotency_key(&self, name: &Bound<'_, PyAny>) -> PyResult<String> {
         let py = name.py();
         let name = convert::text("effect name", name)?;
-        let key = call(py, || lock(&self.handle).as_ref().map(|handle| handle.idempotency_key(&name)).transpose())?;
+        let key = call(py, || self.handle.lock()?.as_ref().map(|handle| handle.idempotency_key(&name)).transpose())?;
         key.ok_or_else(|| self.already_settled(py))
     }
 
@@ -419,12 +414,12 @@ impl Settling {
     }
 
     /// Notes what is settled now: everything but the lost ones.
-    pub(crate) fn finish(self, lost: Vec<onceward::Receipt>) -> Vec<Receipt> {
+    pub(crate) fn finish(self, py: Python<'_>, lost: Vec<onceward::Receipt>) -> Vec<Receipt> {
         let unsettled: HashSet<_> = lost.iter().copied().collect();
         for delivery in self.deliveries {
             let delivery = delivery.get();
             if !unsettled.contains(&delivery.receipt) {
-                delivery.set_settled();
+                delivery.set_settled(py);
             }
         }
         lost.into_iter().map(Receipt::from).collect()

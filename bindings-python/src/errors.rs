@@ -6,7 +6,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use onceward::ErrorKind;
+use onceward::{ErrorKind, ProcessMutex};
 use pyo3::exceptions::{PyImportError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -84,6 +84,18 @@ pub(crate) fn wrong_type(name: &str, expected: &str, given: &Bound<'_, PyAny>) -
 /// Locks a mutex whose holder may have panicked: what it guards is taken out before it is used, so it stays whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does something short to what a mutex guards. While a thread is in a call with it, this waits for it without the GIL.
+pub(crate) fn briefly<T: Send, R: Send>(
+    py: Python<'_>,
+    mutex: &ProcessMutex<T>,
+    work: impl FnOnce(&mut T) -> R + Send,
+) -> PyResult<R> {
+    if let Some(mut value) = mutex.try_lock() {
+        return Ok(work(&mut value));
+    }
+    call(py, || Ok(work(&mut *mutex.lock()?)))
 }
 
 fn of_panic(py: Python<'_>, panic: &(dyn Any + Send)) -> PyErr {

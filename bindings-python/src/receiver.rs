@@ -68,7 +68,7 @@ impl Receiver {
         let settling = Settling::parse(deliveries)?;
         let receipts = &settling.receipts;
         let lost = self.call(deliveries.py(), |subscription| verb(subscription, receipts))?;
-        Ok(settling.finish(lost))
+        Ok(settling.finish(deliveries.py(), lost))
     }
 
     fn take(&self, py: Python<'_>, options: Take) -> PyResult<Vec<Delivery>> {

@@ -21,7 +21,8 @@ use crate::transaction::Transaction;
 /// NotFoundError when the file is missing.
 ///
 /// Raises InvalidArgumentError for a path that is a directory or an option outside its limits, DeniedError,
-/// CorruptError (no database, or a damaged one), UnsupportedError (a newer format, a remote file system), StorageError.
+/// CorruptError (no database, or a damaged one), UnsupportedError (a newer format, a remote file system), BusyError (others
+/// keep the file busy, or have begun to open it and not finished), StorageError.
 #[pyfunction]
 #[pyo3(signature = (path, *, busy_timeout=None, body_bytes_max=None, wal_bytes_max=None, allow_remote_file_system=false,
     create=true, transaction_time_limit=None),

@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use onceward::Value;
 use onceward::limits::TEXT_BYTES_MAX;
+use onceward::{ProcessMutex, Value};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyIterator, PyList, PyMemoryView, PyString, PyTuple};
 
@@ -24,7 +24,7 @@ use crate::results::Sent;
 pub(crate) struct Transaction {
     store: Released<onceward::Store>,
     /// None once it is over.
-    inner: Released<Mutex<Option<onceward::Transaction>>>,
+    inner: Released<ProcessMutex<Option<onceward::Transaction>>>,
     delivery: Option<Py<Delivery>>,
     acknowledged: Mutex<Vec<Py<Delivery>>>,
 }
@@ -33,7 +33,7 @@ impl Transaction {
     pub(crate) fn new(store: onceward::Store, inner: onceward::Transaction, delivery: Option<Py<Delivery>>) -> Self {
         Transaction {
             store: Released::new(store),
-            inner: Released::new(Mutex::new(Some(inner))),
+            inner: Released::new(ProcessMutex::new(Some(inner))),
             delivery,
             acknowledged: Mutex::new(Vec::new()),
         }
@@ -45,20 +45,20 @@ impl Transaction {
         py: Python<'_>,
         work: impl FnOnce(&mut onceward::Transaction) -> onceward::Result<T> + Send,
     ) -> PyResult<T> {
-        let done = call(py, || lock(&self.inner).as_mut().map(work).transpose())?;
+        let done = call(py, || self.inner.lock()?.as_mut().map(work).transpose())?;
         done.ok_or_else(|| over(py))
     }
 
     /// Takes the transaction out, so that it ends exactly once.
     fn end(&self, py: Python<'_>) -> PyResult<Option<onceward::Transaction>> {
-        call(py, || Ok(lock(&self.inner).take()))
+        call(py, || Ok(self.inner.lock()?.take()))
     }
 
     fn commit_taken(&self, py: Python<'_>, inner: onceward::Transaction) -> PyResult<()> {
         let acknowledged = std::mem::take(&mut *lock(&self.acknowledged));
         call(py, || inner.commit())?;
         for delivery in acknowledged.iter().chain(&self.delivery) {
-            delivery.get().set_settled();
+            delivery.get().set_settled(py);
         }
         Ok(())
     }
@@ -196,11 +196,10 @@ impl Transaction {
         if !kind.is_none() {
             return self.fail(py, error);
         }
+        let settled = self.delivery.as_ref().map_or(Ok(false), |own| own.get().is_settled(py))?;
         match self.end(py)? {
             // Nothing was begun, and an effect has already said what becomes of the message.
-            Some(inner) if !inner.is_begun() && self.delivery.as_ref().is_some_and(|own| own.get().is_settled()) => {
-                Ok(())
-            }
+            Some(inner) if !inner.is_begun() && settled => Ok(()),
             // The token decides: after a commit that took effect all the same, giving the message back does nothing.
             Some(inner) => {
                 self.commit_taken(py, inner).inspect_err(|error| self.give_back(py, error.value(py).as_any()))
@@ -210,7 +209,7 @@ impl Transaction {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let open = call(py, || Ok(lock(&self.inner).is_some()))?;
+        let open = call(py, || Ok(self.inner.lock()?.is_some()))?;
         Ok(format!("<onceward.Transaction, {}>", if open { "open" } else { "over" }))
     }
 }

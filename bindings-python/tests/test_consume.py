@@ -1,5 +1,6 @@
 """Iterating over messages."""
 
+import signal
 import threading
 import time
 
@@ -71,11 +72,29 @@ def test_flush_commits_the_acknowledgements_now(queue: onceward.Queue) -> None:
         assert (stats.ready, stats.in_flight) == (0, 1)
 
 
+def test_who_waits_for_another_threads_turn_is_interrupted(queue: onceward.Queue) -> None:
+    consumer = queue.consume(wait=60)
+    first = threading.Thread(target=lambda: next(consumer, None))
+    first.start()
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        time.sleep(0.3)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(KeyboardInterrupt):
+            next(consumer)
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    queue.send(b"for the other thread")
+    first.join()
+    assert queue.stats().in_flight == 1
+    consumer.close()
+
+
 def test_leases_are_extended_while_a_handler_works(queue: onceward.Queue) -> None:
     queue.send_many([b"a", b"b"])
-    with queue.consume(batch=10, lease=1, wait=0) as consumer:
+    with queue.consume(batch=10, lease=3, wait=0) as consumer:
         first, second = next(consumer), next(consumer)
-        assert queue.receive(wait=2) is None
+        assert queue.receive(wait=4) is None
         first.ack()
         second.ack()
     assert queue.receive() is None

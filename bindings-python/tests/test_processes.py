@@ -99,6 +99,18 @@ def test_a_forked_child_is_told_that_its_store_is_closed_and_both_end_cleanly(
     assert lines[-2:] == ["child's exit code 7", f"parent {2 if transaction else 1} 0"]
 
 
+def test_a_forked_child_waits_for_no_call_that_a_thread_of_its_parent_was_in(
+    program: Callable[..., Program], path: str
+) -> None:
+    code, output, errors = program("forked_in_calls", path).finish()
+    assert (code, errors) == (0, "")
+    assert output.splitlines() == [
+        *(f"child {name} ClosedError" for name in ("execute", "commit", "rollback", "settled", "ack", "extend")),
+        "child's exit code 7",
+        "parent ExpiredError",
+    ]
+
+
 def _send_from_a_child(path: str) -> None:
     with onceward.open(path) as own:
         own.queue("jobs").send(b"from the child")

@@ -1,5 +1,7 @@
 """Receiving and settling, one and many, subscriptions, dead letters, and looking without touching."""
 
+import contextlib
+import sqlite3
 import threading
 import time
 
@@ -93,20 +95,47 @@ def test_a_lease_that_ran_out_is_lost(queue: onceward.Queue) -> None:
 
 def test_an_extended_lease_lasts(queue: onceward.Queue) -> None:
     queue.send(b"x")
-    delivery = queue.receive(lease=1)
+    delivery = queue.receive(lease=3)
     assert delivery is not None
     delivery.extend(60)
-    assert queue.receive(wait=1.5) is None
+    assert queue.receive(wait=3.5) is None
     assert queue.extend([delivery], 60) == []
     delivery.ack()
 
 
+def test_a_call_that_waits_for_another_of_the_same_delivery_holds_up_no_other_thread(path: str) -> None:
+    with onceward.open(path, busy_timeout=60) as store:
+        queue = store.queue("jobs", semantics="at-least-once")
+        queue.send(b"x")
+        delivery = take(queue)
+        seen: list[object] = []
+
+        def extend() -> None:
+            delivery.extend(60)
+            seen.append("extended")
+
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            extending = threading.Thread(target=extend)
+            extending.start()
+            time.sleep(0.5)
+            asking = threading.Thread(target=lambda: seen.append(delivery.settled))
+            asking.start()
+            time.sleep(0.5)
+            assert seen == []
+            other.execute("ROLLBACK")
+        extending.join()
+        asking.join()
+        assert sorted(seen, key=str) == [False, "extended"]
+        delivery.ack()
+
+
 def test_settling_many_is_one_call_and_returns_what_was_lost(queue: onceward.Queue) -> None:
     queue.send_many([b"%d" % number for number in range(6)])
-    lost = queue.receive(lease=0.02)
-    assert lost is not None
     held = queue.receive_many(5)
     assert len(held) == 5
+    lost = queue.receive(lease=0.02)
+    assert lost is not None
     assert take(queue).id == lost.id
     assert queue.ack([held[0], lost, held[1].receipt]) == [lost.receipt]
     assert (held[0].settled, held[1].settled, lost.settled) == (True, False, False)

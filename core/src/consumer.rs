@@ -272,7 +272,7 @@ impl Outstanding {
 }
 
 impl Keep for Outstanding {
-    fn keep(&self) {
+    fn keep(&self) -> bool {
         // Whoever is committing now takes what is noted along, or the next look does.
         if self.is_noted_long()
             && let Ok(alone) = self.committing.try_lock()
@@ -291,6 +291,8 @@ impl Keep for Outstanding {
             // At the next look.
             Err(_) => self.lock().extend_at = Some(Instant::now()),
         }
+        let state = self.lock();
+        !state.closed || !state.noted.is_empty()
     }
 }
 
@@ -304,15 +306,6 @@ impl FlushHandle {
     /// As [`Consumer::flush`].
     pub fn flush(&self) -> Result<()> {
         self.outstanding.flush()
-    }
-
-    /// For who keeps the consumer behind a lock, before taking it: in a forked child its holder may be a thread that is not
-    /// there.
-    ///
-    /// # Errors
-    /// `Closed` in a process that was forked from the consumer's.
-    pub fn check_process(&self) -> Result<()> {
-        self.outstanding.check_process()
     }
 }
 
@@ -328,7 +321,10 @@ impl StopHandle {
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         let queue = self.subscription.queue();
-        bell::ring_word(queue.engine.side(), bell::word_of(queue.id), u32::MAX);
+        // A forked child has the bell in common with its parent, and nobody of its own who waits.
+        if !queue.engine.is_forked() {
+            bell::ring_word(queue.engine.side(), bell::word_of(queue.id), u32::MAX);
+        }
     }
 }
 

@@ -171,11 +171,11 @@ fn leases_are_extended_while_a_handler_works() {
     let store = Store::open(IN_MEMORY).expect("opens");
     let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
     send_all(&queue, &["a", "b"]);
-    let lease = Duration::from_millis(600);
+    let lease = Duration::from_millis(1_500);
     let mut consumer = queue.consume(at_hand().lease(lease)).expect("consumes");
     let working = next(&mut consumer);
     let since = Instant::now();
-    while since.elapsed() < lease * 4 {
+    while since.elapsed() < lease * 2 {
         assert!(queue.receive(Duration::from_millis(50)).expect("receives").is_none(), "both are still ours");
     }
     working.ack().expect("is noted");
@@ -358,11 +358,11 @@ fn leases_are_extended_while_a_consumer_keeps_looking_for_more() {
     let store = Store::open(IN_MEMORY).expect("opens");
     let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
     queue.send("slow").expect("sends");
-    let lease = Duration::from_millis(600);
+    let lease = Duration::from_millis(1_500);
     let mut consumer = queue.consume(at_hand().lease(lease)).expect("consumes");
     let working = next(&mut consumer);
     let since = Instant::now();
-    while since.elapsed() < lease * 4 {
+    while since.elapsed() < lease * 2 {
         assert!(consumer.receive(Duration::from_millis(50)).expect("receives").is_none(), "it is being worked on");
     }
     working.ack().expect("is noted");

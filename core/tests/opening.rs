@@ -457,3 +457,21 @@ fn a_file_that_others_keep_busy_is_busy_and_nothing_is_written() {
     assert_eq!(counts(&queue), [0; 5]);
     assert!(!queue.send(Message::new("x").key("k")).expect("sends").duplicate);
 }
+
+#[test]
+fn opening_waits_as_long_as_it_was_told_for_who_has_the_whole_file() {
+    let folder = folder();
+    let path = app_db(&folder);
+    let other = rusqlite::Connection::open(&path).expect("opens");
+    other.execute_batch("CREATE TABLE t(v); BEGIN EXCLUSIVE").expect("locks");
+    fails(StoreOptions::new().busy_timeout(Duration::from_millis(50)).open(&path), ErrorKind::Busy, &["app.db"]);
+    assert!(!beside(&path, "-onceward").exists(), "nothing was made beside it");
+    let patient = std::thread::spawn({
+        let path = path.clone();
+        // Longer than what a connection waits by itself.
+        move || StoreOptions::new().busy_timeout(Duration::from_secs(60)).open(path)
+    });
+    std::thread::sleep(Duration::from_secs(6));
+    other.execute_batch("COMMIT").expect("unlocks");
+    patient.join().expect("does not panic").expect("opens");
+}

@@ -217,10 +217,11 @@ def test_a_program_that_was_not_built_is_named(tmp_path: Path, monkeypatch: pyte
         languages.require_built(["python", "c"])
 
 
-def test_every_webhook_is_dealt_to_the_senders_as_often_as_asked() -> None:
-    orders = sending_orders(random.Random(1), bodies=50, copies=3, senders=4)
+@pytest.mark.parametrize(("bodies", "copies", "senders"), [(50, 3, 4), (50, 3, 6), (329, 8, 16)])
+def test_every_webhook_is_dealt_to_the_senders_as_often_as_asked(bodies: int, copies: int, senders: int) -> None:
+    orders = sending_orders(random.Random(1), bodies=bodies, copies=copies, senders=senders)
     dealt = [index for order in orders for index in order]
-    assert sorted(dealt) == sorted([*range(50)] * 3)
+    assert sorted(dealt) == sorted([*range(bodies)] * copies)
     assert all(len(set(order)) == len(order) for order in orders), "the repeats go to different senders"
     assert all(list(order) != sorted(order) for order in orders), "out of order"
     lengths = [len(order) for order in orders]

@@ -127,11 +127,9 @@ class Child:
 def sending_orders(rng: random.Random, bodies: int, copies: int, senders: int) -> list[tuple[int, ...]]:
     """Deal every webhook `copies` times, to different senders where there are enough of them, evenly, and shuffle."""
     orders: list[list[int]] = [[] for _ in range(senders)]
-    firsts = [index % senders for index in range(bodies)]
-    rng.shuffle(firsts)
-    for index, first in enumerate(firsts):
+    for place, index in enumerate(rng.sample(range(bodies), bodies)):
         for copy in range(copies):
-            orders[(first + copy) % senders].append(index)
+            orders[(place * copies + copy) % senders].append(index)
     for order in orders:
         rng.shuffle(order)
     return [tuple(order) for order in orders]

@@ -105,7 +105,7 @@ def test_what_another_language_has_in_flight_cannot_be_cancelled(trio: dict[str,
 
 def test_while_one_language_writes_the_others_are_busy(peer: Callable[..., Peer], tmp_path: Path) -> None:
     path = tmp_path / "mixed.db"
-    trio = {language: peer(language, path, busy_ms=50) for language in LANGUAGES}
+    trio = {language: peer(language, path, busy_ms=300) for language in LANGUAGES}
     trio["c"].tell("sql", "CREATE TABLE effect(message INTEGER, attempt INTEGER, body BLOB) STRICT")
     for one in trio.values():
         one.tell("queue", "jobs", "exactly-once")

@@ -74,7 +74,7 @@ static void a_forked_child_waits_for_no_thread_of_its_parent(onceward_subscripti
     pthread_t thread;
     OK(onceward_subscription_consume(subscription, NULL, &consumer));
     CHECK(pthread_create(&thread, NULL, waits, consumer) == 0);
-    CHECK(poll(NULL, 0, 100) == 0);
+    CHECK(poll(NULL, 0, 500) == 0);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -97,6 +97,49 @@ static void a_forked_child_waits_for_no_thread_of_its_parent(onceward_subscripti
     CHECK(pthread_join(thread, NULL) == 0);
     OK(onceward_consumer_close(consumer));
     onceward_consumer_free(consumer);
+}
+
+static void *queries(void *transaction)
+{
+    onceward_rows *rows = NULL;
+    STATUS(ONCEWARD_EXPIRED,
+           onceward_transaction_query((onceward_transaction *)transaction,
+                                      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+                                      NULL, 0, &rows));
+    return NULL;
+}
+
+/* The same for a transaction, with a statement that ends at the time limit. */
+static void a_forked_child_waits_for_no_statement_of_its_parent(void)
+{
+    onceward_store_options options;
+    onceward_store *store = NULL;
+    onceward_transaction *transaction = NULL;
+    pthread_t thread;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.transaction_time_limit_ms = 3000;
+    OK(onceward_store_open("forked-transaction.db", &options, &store));
+    OK(onceward_store_transaction(store, &transaction));
+    CHECK(pthread_create(&thread, NULL, queries, transaction) == 0);
+    CHECK(poll(NULL, 0, 500) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60);
+        if (onceward_transaction_execute(transaction, "SELECT 1", NULL, 0, NULL) != ONCEWARD_CLOSED ||
+            onceward_transaction_commit(transaction) != ONCEWARD_CLOSED ||
+            onceward_transaction_rollback(transaction) != ONCEWARD_CLOSED) {
+            _exit(2);
+        }
+        _exit(0);
+    }
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    onceward_transaction_free(transaction);
+    onceward_store_free(store);
 }
 
 int main(void)
@@ -125,6 +168,7 @@ int main(void)
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(counts(subscription).ready == 0);
     a_forked_child_waits_for_no_thread_of_its_parent(subscription);
+    a_forked_child_waits_for_no_statement_of_its_parent();
     onceward_readiness_free(readiness);
     onceward_subscription_free(subscription);
     onceward_queue_free(queue);

@@ -8,6 +8,18 @@
 
 enum { NOW = 0, PATIENCE = 60000, SENT = 40 };
 
+/* Patient: under valgrind the other process takes seconds to open it. */
+static onceward_store *opened(void)
+{
+    onceward_store *store = NULL;
+    onceward_store_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.busy_timeout_ms = PATIENCE;
+    OK(onceward_store_open("readiness.db", &options, &store));
+    return store;
+}
+
 static int readable(int descriptor, int wait_ms)
 {
     struct pollfd waits;
@@ -50,7 +62,7 @@ static void sends_from_afar(int orders)
     onceward_store *store = NULL;
     onceward_queue *queue = NULL;
     char order = 0;
-    OK(onceward_store_open("readiness.db", NULL, &store));
+    store = opened();
     OK(onceward_queue_open(store, "afar", ONCEWARD_AT_LEAST_ONCE, NULL, &queue));
     while (read(orders, &order, 1) == 1) {
         send_text(queue, "from afar", NULL);
@@ -171,7 +183,7 @@ int main(void)
         return 0;
     }
     close(orders[0]);
-    OK(onceward_store_open("readiness.db", NULL, &store));
+    store = opened();
     messages_of_another_process_wake_the_loop(store, orders[1]);
     close(orders[1]);
     CHECK(waitpid(child, &status, 0) == child);

@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import onceward
@@ -22,6 +23,7 @@ other = next(consumer)
 waited = store.queue("nothing comes", semantics="at-least-once").consume()
 thread = threading.Thread(target=lambda: next(waited, None))
 thread.start()
+time.sleep(0.3)
 transaction = store.transaction()
 if len(sys.argv) > 2:
     transaction.send(queue, b"in an open transaction")

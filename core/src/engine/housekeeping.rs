@@ -32,7 +32,8 @@ const SWEEPS_MAX: usize = 20;
 
 /// Something that is kept going while it lives: a consumer's leases.
 pub(crate) trait Keep: Send + Sync {
-    fn keep(&self);
+    /// Returns whether it is to be kept on.
+    fn keep(&self) -> bool;
 }
 
 /// The housekeeping of one store.
@@ -220,8 +221,10 @@ impl Housekeeper {
             self.checkpoint();
         }
         self.frames_seen = frames;
-        for kept in work.kept.iter().filter_map(Weak::upgrade) {
-            kept.keep();
+        let is_over = |kept: &&Weak<dyn Keep>| kept.upgrade().is_some_and(|kept| !kept.keep());
+        let over: Vec<_> = work.kept.iter().filter(is_over).collect();
+        if !over.is_empty() {
+            self.shared.lock().kept.retain(|kept| !over.iter().any(|over| over.ptr_eq(kept)));
         }
         if work.watched {
             self.watch(engine);
@@ -330,4 +333,46 @@ impl Housekeeper {
 struct Work {
     watched: bool,
     kept: Vec<Weak<dyn Keep>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+    use crate::{IN_MEMORY, Semantics, Store};
+
+    /// Needed for two looks.
+    #[derive(Default)]
+    struct Brief(AtomicU64);
+
+    impl Keep for Brief {
+        fn keep(&self) -> bool {
+            self.0.fetch_add(1, Ordering::SeqCst) == 0
+        }
+    }
+
+    #[test]
+    fn what_is_over_is_looked_after_no_more_though_it_lives() {
+        let store = Store::open(IN_MEMORY).expect("opens");
+        let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+        let brief = Arc::new(Brief::default());
+        let house = &queue.engine.house;
+        house.keep(Arc::downgrade(&brief) as Weak<dyn Keep>);
+        let since = Instant::now();
+        while !house.shared.lock().kept.is_empty() {
+            assert!(since.elapsed() < Duration::from_secs(20), "it is kept for ever");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(brief.0.load(Ordering::SeqCst), 2);
+
+        let consumer = queue.consume(crate::ConsumeOptions::new()).expect("consumes");
+        let flush = consumer.flush_handle();
+        consumer.close().expect("closes");
+        while !house.shared.lock().kept.is_empty() {
+            assert!(since.elapsed() < Duration::from_secs(20), "a closed consumer is kept for ever");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        flush.flush().expect("there is nothing to commit");
+    }
 }

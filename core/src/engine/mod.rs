@@ -56,6 +56,7 @@ use crate::engine::writer::{Outside, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::failpoint;
 use crate::limits::STORES_MAX;
+use crate::process_mutex::forked;
 use crate::storage::connection::{self, Patience, Role};
 use crate::storage::convert::storage_error;
 use crate::storage::schema;
@@ -220,10 +221,7 @@ impl Engine {
 
     pub(crate) fn check_usable(&self) -> Result<()> {
         if self.is_forked() {
-            return Err(Error::new(
-                ErrorKind::Closed,
-                "the store was opened before this process was forked; open it again in this process",
-            ));
+            return Err(forked());
         }
         if self.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the store is closed"));

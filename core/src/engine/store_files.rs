@@ -57,7 +57,7 @@ impl StoreFiles {
         let side_path = with_suffix(&path, SIDE_SUFFIX);
         if !side_path.exists() {
             // A file that is refused gets no companion.
-            connection::check_acceptable(&path)?;
+            connection::check_acceptable(&path, options.busy_timeout)?;
         }
         if options.create {
             files::create_private(&path).map_err(|error| io_error("creating", &path, error))?;
@@ -181,7 +181,8 @@ pub(crate) fn io_error(doing: &str, path: &Path, error: std::io::Error) -> Error
         Io::InvalidData => ErrorKind::Corrupt,
         Io::InvalidFilename | Io::InvalidInput | Io::NotADirectory => ErrorKind::Invalid,
         Io::Unsupported => ErrorKind::Unsupported,
-        Io::TimedOut => ErrorKind::Busy,
+        // Ours; what the operating system says that of is a remote file system.
+        Io::TimedOut if error.raw_os_error().is_none() => ErrorKind::Busy,
         _ => ErrorKind::Storage,
     };
     Error::with_source(kind, format!("{doing} {}: {error}", path.display()), error)

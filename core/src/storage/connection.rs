@@ -91,12 +91,13 @@ pub(crate) fn open(path: Option<&Path>, role: Role, patience: &Patience) -> Resu
 }
 
 /// Looks, without changing anything, whether a file that exists is one that we may open.
-pub(crate) fn check_acceptable(path: &Path) -> Result<()> {
+pub(crate) fn check_acceptable(path: &Path, busy_timeout: Duration) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|error| open_error(Some(path), &error))?;
+    conn.busy_timeout(busy_timeout).map_err(|error| open_error(Some(path), &error))?;
     acceptable(&conn, path)
 }
 

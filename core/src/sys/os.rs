@@ -94,7 +94,8 @@ pub(super) fn fstat(fd: RawFd) -> io::Result<Status> {
 pub(super) fn try_lock(fd: RawFd, lock: Lock, start: i64, len_bytes: i64) -> io::Result<bool> {
     match fcntl_lock(fd, libc::F_OFD_SETLK, &mut flock(lock, start, len_bytes)) {
         Ok(()) => Ok(true),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        // POSIX allows EACCES as well; on Linux that is a refusal of the security policy.
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(false),
         Err(error) => Err(error),
     }
 }

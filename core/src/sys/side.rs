@@ -45,6 +45,8 @@ const SLEEPERS: usize = 512;
 const SLOTS_START: i64 = 1 << 20;
 const OPEN_BYTE: i64 = 1 << 21;
 const CREATE_BYTE: i64 = OPEN_BYTE + 1;
+/// Creating takes microseconds: who waits for nothing else waits for this.
+const CREATE_WAIT_MIN: Duration = Duration::from_secs(1);
 /// The turnstile and, in the next byte, the write lock: adjacent, so that one call can take both.
 pub(super) const TURNSTILE_BYTE: i64 = OPEN_BYTE + 2;
 pub(super) const WRITE_BYTE: i64 = OPEN_BYTE + 3;
@@ -92,7 +94,7 @@ impl SideFile {
     pub(crate) fn open(path: &Path, timeout: Duration) -> io::Result<SideFile> {
         let c_path = os::c_path(path)?;
         let file = Descriptor::open(&c_path, libc::O_CREAT)?;
-        if !os::lock_within(file.fd(), CREATE_BYTE, 1, timeout)? {
+        if !os::lock_within(file.fd(), CREATE_BYTE, 1, timeout.max(CREATE_WAIT_MIN))? {
             return Err(still_opening(timeout));
         }
         let prepared = file.prepare(path);

@@ -4,6 +4,8 @@ use super::super::files::install;
 use super::super::fork::generation;
 use super::super::side::SideFile;
 use super::{Helper, PATIENCE, helper_path};
+use crate::error::ErrorKind;
+use crate::process_mutex::ProcessMutex;
 use rusqlite::Connection;
 use std::path::Path;
 use std::time::Duration;
@@ -186,4 +188,29 @@ fn forking_while_other_threads_are_inside_sqlite_leaves_the_child_able_to_work()
     let mut helper = Helper::start(TEST, &folder.path().join("app.db"));
     helper.said("done");
     assert!(helper.succeeded());
+}
+
+#[test]
+fn a_child_is_refused_what_a_thread_of_its_parent_holds() {
+    const TEST: &str = concat!(module_path!(), "::a_child_is_refused_what_a_thread_of_its_parent_holds");
+    if helper_path().is_some() {
+        install().expect("the system calls are replaced");
+        let (held, free) = (ProcessMutex::new(1), ProcessMutex::new(2));
+        let guard = held.lock().expect("its own process");
+        wait_for(fork(|| {
+            for mutex in [&held, &free] {
+                assert_eq!(mutex.lock().expect_err("another process").kind(), ErrorKind::Closed);
+                assert_eq!(mutex.check_process().expect_err("another process").kind(), ErrorKind::Closed);
+            }
+            assert!(held.try_lock().is_none());
+            assert_eq!(free.try_lock().as_deref(), Some(&2));
+        }));
+        assert!(held.try_lock().is_none());
+        drop(guard);
+        assert_eq!(held.try_lock().as_deref(), Some(&1));
+        held.check_process().expect("its own process");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    assert!(Helper::start(TEST, &folder.path().join("unused")).succeeded());
 }
