@@ -2,8 +2,11 @@
 //! shared and with the static library, run, and run again under valgrind.
 
 mod common;
+#[path = "../../core/tests/common/several.rs"]
+mod several;
 
-use common::{Built, run, several_at_once, tree};
+use common::{Built, run, tree};
+use several::several_at_once;
 
 const PROGRAMS: [&str; 8] =
     ["queues", "managing", "transactions", "once", "consumer", "readiness", "hostile", "forked"];
@@ -31,7 +34,7 @@ fn the_programs_run_as_cpp11_with_the_static_library() {
 #[test]
 fn the_programs_lose_no_memory_and_touch_none_that_is_not_theirs() {
     let built = Built::new();
-    several_at_once(PROGRAMS.to_vec(), |name| {
+    several_at_once(PROGRAMS, |name| {
         let program = built.compile(&["gcc", "-std=c99", "-g"], name, &built.shared());
         let program = program.to_str().expect("a path");
         let leaks = if name == FORKS { "--leak-check=no" } else { "--leak-check=full" };

@@ -1,13 +1,15 @@
 //! The scenarios of `tests/scenarios/`, which every language runs, in C; and that they use every function of the header.
 
 mod common;
+#[path = "../../core/tests/common/several.rs"]
+mod several;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::Mutex;
 
-use common::{Built, several_at_once, tree};
+use common::{Built, tree};
+use several::several_at_once;
 
 /// Functions that no scenario calls, the reason, and the program that does.
 const NOT_CALLED: &[(&str, &str, &str)] = &[
@@ -62,17 +64,15 @@ fn every_scenario_holds_in_c_and_they_call_every_function() {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "scenario"));
     files.sort();
     assert!(!files.is_empty(), "there are scenarios");
-    let called = Mutex::new(BTreeSet::new());
-    let runs = files.iter().flat_map(|file| [(file, false), (file, true)]).collect();
-    several_at_once(runs, |(file, by_hand): (&PathBuf, bool)| {
+    let runs = files.iter().flat_map(|file| [(file, false), (file, true)]);
+    let lists = several_at_once(runs, |(file, by_hand): (&PathBuf, bool)| {
         let name = format!("{}-{by_hand}", file.file_stem().expect("a file").to_string_lossy());
         let (done, folder) = runner.run(&name, std::slice::from_ref(file), by_hand);
         let said = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success(), "{name}: {said}{}", String::from_utf8_lossy(&done.stderr));
-        let list = std::fs::read_to_string(folder.join("called")).expect("it says what it called");
-        called.lock().expect("nobody panicked").extend(list.lines().map(str::to_owned));
+        std::fs::read_to_string(folder.join("called")).expect("it says what it called")
     });
-    let called = called.into_inner().expect("nobody panicked");
+    let called: BTreeSet<String> = lists.iter().flat_map(|list| list.lines()).map(str::to_owned).collect();
     for (name, _, program) in NOT_CALLED {
         let path = tree().join(format!("bindings-c/tests/c/{program}.c"));
         assert!(std::fs::read_to_string(path).expect("reads").contains(name), "{name} is called by {program}");

@@ -197,14 +197,13 @@ impl Outstanding {
 
     /// Commits what is noted, and waits for whoever else is at that.
     pub(crate) fn flush(&self) -> Result<()> {
+        // In a forked child the locks may be held by threads that are not there.
         self.check_process()?;
         self.commit_noted(&self.alone(), |noted| self.settle(&Verb::Ack, noted))
     }
 
-    /// In a forked child the locks may be held by threads that are not there.
     fn check_process(&self) -> Result<()> {
-        let engine = &self.subscription.queue().engine;
-        if engine.is_forked() { engine.check_usable() } else { Ok(()) }
+        self.subscription.queue().engine.check_process()
     }
 
     fn commit_noted(

@@ -35,7 +35,7 @@ impl<T> ProcessMutex<T> {
     /// # Errors
     /// `Closed` in a process that was forked from its own.
     pub fn check_process(&self) -> Result<()> {
-        if self.generation == fork::generation() { Ok(()) } else { Err(forked()) }
+        check_generation(self.generation)
     }
 
     /// Locks it, unless a thread holds it. Waits for nothing, and works in a forked child as well.
@@ -48,7 +48,13 @@ impl<T> ProcessMutex<T> {
     }
 }
 
-/// The error of everything that was made before a fork, in the child.
-pub(crate) fn forked() -> Error {
-    Error::new(ErrorKind::Closed, "the store was opened before this process was forked; open it again in this process")
+/// Refuses what was made before this process was forked.
+pub(crate) fn check_generation(made_in: u32) -> Result<()> {
+    if made_in == fork::generation() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Closed,
+        "the store was opened before this process was forked; open it again in this process",
+    ))
 }

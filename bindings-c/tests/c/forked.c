@@ -6,6 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+static void ends_well(pid_t child)
+{
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static int readable(const onceward_readiness *readiness, int wait_ms)
 {
     struct pollfd waits;
@@ -42,9 +49,7 @@ static void a_forked_child_is_refused(onceward_store *store, onceward_queue *que
         onceward_store_free(own);
         _exit(0);
     }
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ends_well(child);
 }
 
 static volatile int busy = 1;
@@ -89,9 +94,7 @@ static void a_forked_child_waits_for_no_thread_of_its_parent(onceward_subscripti
         onceward_consumer_free(consumer);
         _exit(0);
     }
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ends_well(child);
     OK(onceward_consumer_flush(consumer));
     OK(onceward_consumer_stop(consumer));
     CHECK(pthread_join(thread, NULL) == 0);
@@ -134,9 +137,7 @@ static void a_forked_child_waits_for_no_statement_of_its_parent(void)
         }
         _exit(0);
     }
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ends_well(child);
     CHECK(pthread_join(thread, NULL) == 0);
     onceward_transaction_free(transaction);
     onceward_store_free(store);

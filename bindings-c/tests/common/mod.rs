@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 /// Runs a command, which must succeed, and returns what it printed.
 pub(crate) fn run(command: &[&str], folder: &Path) -> String {
@@ -105,18 +105,4 @@ impl Built {
         run(&command, self.root());
         program
     }
-}
-
-/// Programs that run at the same time: they wait more than they work.
-const AT_ONCE: usize = 4;
-
-/// Does something with each item, several at the same time. It panics when one of them does.
-pub(crate) fn several_at_once<T: Send>(items: Vec<T>, run: impl Fn(T) + Sync) {
-    let rest = Mutex::new(items.into_iter());
-    let take = || rest.lock().expect("taking does not panic").next();
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| std::iter::from_fn(take).for_each(&run));
-        }
-    });
 }

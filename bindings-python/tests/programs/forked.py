@@ -8,9 +8,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import onceward
+from refusals import show_refusals
 
 store = onceward.open(sys.argv[1])
 queue = store.queue("jobs", semantics="at-least-once")
@@ -29,25 +29,21 @@ if len(sys.argv) > 2:
     transaction.send(queue, b"in an open transaction")
 child = os.fork()
 if child == 0:
-    calls: dict[str, Callable[[], object]] = {
-        "send": lambda: queue.send(b"x"),
-        "receive": lambda: queue.receive(wait=1),
-        "ack": held.ack,
-        "next": lambda: next(consumer),
-        "waited next": lambda: next(waited),
-        "waited flush": waited.flush,
-        "waited close": waited.close,
-        "transaction": store.transaction,
-        "commit": transaction.commit,
-        "stats": store.stats,
-        "queues": store.queues,
-    }
-    for name, call in calls.items():
-        try:
-            call()
-            print("child", name, "none", flush=True)
-        except onceward.Error as error:
-            print("child", name, type(error).__name__, flush=True)
+    show_refusals(
+        {
+            "send": lambda: queue.send(b"x"),
+            "receive": lambda: queue.receive(wait=1),
+            "ack": held.ack,
+            "next": lambda: next(consumer),
+            "waited next": lambda: next(waited),
+            "waited flush": waited.flush,
+            "waited close": waited.close,
+            "transaction": store.transaction,
+            "commit": transaction.commit,
+            "stats": store.stats,
+            "queues": store.queues,
+        }
+    )
     with contextlib.suppress(onceward.ClosedError):
         consumer.close()
     store.close()

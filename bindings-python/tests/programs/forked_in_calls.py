@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 
 import onceward
+from refusals import show_refusals
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
@@ -39,20 +39,16 @@ time.sleep(1)
 child = os.fork()
 if child == 0:
     signal.alarm(60)
-    calls: dict[str, Callable[[], object]] = {
-        "execute": lambda: transaction.execute("SELECT 1"),
-        "commit": transaction.commit,
-        "rollback": transaction.rollback,
-        "settled": lambda: delivery.settled,
-        "ack": delivery.ack,
-        "extend": lambda: delivery.extend(60),
-    }
-    for name, call in calls.items():
-        try:
-            call()
-            print("child", name, "none", flush=True)
-        except onceward.Error as error:
-            print("child", name, type(error).__name__, flush=True)
+    show_refusals(
+        {
+            "execute": lambda: transaction.execute("SELECT 1"),
+            "commit": transaction.commit,
+            "rollback": transaction.rollback,
+            "settled": lambda: delivery.settled,
+            "ack": delivery.ack,
+            "extend": lambda: delivery.extend(60),
+        }
+    )
     os._exit(7)
 _, status = os.waitpid(child, 0)
 print("child's exit code", os.waitstatus_to_exitcode(status), flush=True)

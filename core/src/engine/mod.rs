@@ -56,7 +56,7 @@ use crate::engine::writer::{Outside, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::failpoint::failpoint;
 use crate::limits::STORES_MAX;
-use crate::process_mutex::forked;
+use crate::process_mutex::check_generation;
 use crate::storage::connection::{self, Patience, Role};
 use crate::storage::convert::storage_error;
 use crate::storage::schema;
@@ -219,10 +219,12 @@ impl Engine {
         self.generation != fork::generation()
     }
 
+    pub(crate) fn check_process(&self) -> Result<()> {
+        check_generation(self.generation)
+    }
+
     pub(crate) fn check_usable(&self) -> Result<()> {
-        if self.is_forked() {
-            return Err(forked());
-        }
+        self.check_process()?;
         if self.is_closed() {
             return Err(Error::new(ErrorKind::Closed, "the store is closed"));
         }

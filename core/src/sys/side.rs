@@ -90,12 +90,13 @@ impl SideFile {
     /// Opens the side file, creating it with mode 0600 if it is missing.
     ///
     /// `InvalidData` if something else is at the path, or a newer layout; it is left as it is. `TimedOut` if another store has
-    /// not finished creating it within `timeout`.
+    /// not finished creating it within `timeout`, or a second where that is longer.
     pub(crate) fn open(path: &Path, timeout: Duration) -> io::Result<SideFile> {
         let c_path = os::c_path(path)?;
         let file = Descriptor::open(&c_path, libc::O_CREAT)?;
-        if !os::lock_within(file.fd(), CREATE_BYTE, 1, timeout.max(CREATE_WAIT_MIN))? {
-            return Err(still_opening(timeout));
+        let patience = timeout.max(CREATE_WAIT_MIN);
+        if !os::lock_within(file.fd(), CREATE_BYTE, 1, patience)? {
+            return Err(still_opening(patience));
         }
         let prepared = file.prepare(path);
         os::try_lock(file.fd(), Lock::None, CREATE_BYTE, 1)?;

@@ -10,14 +10,15 @@ mod process;
 mod receiving;
 mod scenario;
 mod sending;
+#[path = "../common/several.rs"]
+mod several;
 mod show;
 mod step;
 mod storing;
 mod world;
 
-use std::sync::Mutex;
-
 use scenario::{Scenario, all, folder};
+use several::several_at_once;
 use world::{Form, World};
 
 /// Not a test of its own: a process of a scenario, which takes steps and answers.
@@ -35,18 +36,9 @@ fn helper() {
     }
 }
 
-/// Scenarios that run at the same time: they wait more than they work.
-const AT_ONCE: usize = 4;
-
 fn run_all(form: Form) {
-    let scenarios = all();
-    let rest = Mutex::new(scenarios.iter());
-    let take = || rest.lock().expect("no scenario panics").next();
-    let run = || std::iter::from_fn(take).filter_map(|scenario| scenario.run(form).err()).collect::<Vec<String>>();
-    let failures: Vec<String> = std::thread::scope(|scope| {
-        let runners: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(run)).collect();
-        runners.into_iter().flat_map(|runner| runner.join().expect("no scenario panics")).collect()
-    });
+    let outcomes = several_at_once(all(), |scenario| scenario.run(form));
+    let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

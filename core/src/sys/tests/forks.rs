@@ -2,8 +2,7 @@
 
 use super::super::files::install;
 use super::super::fork::generation;
-use super::super::side::SideFile;
-use super::{Helper, PATIENCE, helper_path};
+use super::{Helper, PATIENCE, helper_path, side_at};
 use crate::error::ErrorKind;
 use crate::process_mutex::ProcessMutex;
 use rusqlite::Connection;
@@ -55,7 +54,7 @@ fn the_locks_of_a_killed_parent_do_not_live_on_in_its_child() {
     const TEST: &str = concat!(module_path!(), "::the_locks_of_a_killed_parent_do_not_live_on_in_its_child");
     if let Some(path) = helper_path() {
         let connection = connect(&path);
-        let side = SideFile::open(&path.with_extension("side"), PATIENCE).expect("a side file");
+        let side = side_at(&path.with_extension("side"));
         assert_eq!(side.claim_slot().expect("an answer"), Some(0));
         let lock = side.write_lock(PATIENCE).expect("an answer");
         connection.execute_batch("BEGIN IMMEDIATE; INSERT INTO t VALUES (2)").expect("the write lock");
@@ -72,7 +71,7 @@ fn the_locks_of_a_killed_parent_do_not_live_on_in_its_child() {
     let path = folder.path().join("app.db");
     let mut helper = Helper::start(TEST, &path);
     let grandchild: libc::pid_t = helper.said("ready").parse().expect("a process id");
-    let side = SideFile::open(&path.with_extension("side"), PATIENCE).expect("a side file");
+    let side = side_at(&path.with_extension("side"));
     assert!(side.is_slot_held(0).expect("an answer"));
     assert!(side.write_lock(Duration::ZERO).expect("an answer").is_none());
     helper.kill();
@@ -132,13 +131,13 @@ fn a_stale_connection_dropped_in_the_child_harms_nobody() {
     const TEST: &str = concat!(module_path!(), "::a_stale_connection_dropped_in_the_child_harms_nobody");
     if let Some(path) = helper_path() {
         let mut connection = Some(connect(&path));
-        let mut side = Some(SideFile::open(&path.with_extension("side"), PATIENCE).expect("a side file"));
+        let mut side = Some(side_at(&path.with_extension("side")));
         assert_eq!(side.as_ref().expect("open").claim_slot().expect("an answer"), Some(0));
         insert(connection.as_ref().expect("open"), 10);
         wait_for(fork(|| {
             drop(connection.take());
             drop(side.take());
-            let own = SideFile::open(&path.with_extension("side"), PATIENCE).expect("a side file");
+            let own = side_at(&path.with_extension("side"));
             assert_eq!(own.claim_slot().expect("an answer"), Some(1), "the parent has slot 0");
             insert(&connect(&path), 10);
         }));

@@ -9,10 +9,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use super::side::SideFile;
+
 const ROLE: &str = "ONCEWARD_SYS_TEST_PATH";
 
 /// Longer than anything here takes on a busy machine; reached only by a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The side file, which must be there or be made.
+fn side_at(path: &Path) -> SideFile {
+    SideFile::open(path, PATIENCE).expect("a side file")
+}
 
 /// Where this process works, if it is the helper process of a test rather than the test.
 fn helper_path() -> Option<PathBuf> {

@@ -1,7 +1,7 @@
 //! The side file: its format, slots, and the write lock between threads and processes.
 
 use super::super::side::{SLOTS_MAX, SideFile, WORDS};
-use super::{Helper, PATIENCE, helper_path};
+use super::{Helper, PATIENCE, helper_path, side_at};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -18,12 +18,12 @@ fn scene() -> (TempDir, PathBuf) {
 #[test]
 fn a_new_side_file_is_private_whole_and_zero() {
     let (_folder, path) = scene();
-    let side = SideFile::open(&path, PATIENCE).expect("created");
+    let side = side_at(&path);
     let metadata = std::fs::metadata(&path).expect("it is there");
     assert_eq!((metadata.len(), metadata.permissions().mode() & 0o777), (8192, 0o600));
     assert!((0..WORDS).all(|index| side.word(index).load(Ordering::Relaxed) == 0));
     side.word(WORDS - 1).store(7, Ordering::Relaxed);
-    let again = SideFile::open(&path, PATIENCE).expect("opened");
+    let again = side_at(&path);
     assert_eq!(again.word(WORDS - 1).load(Ordering::Relaxed), 7, "words are shared");
     assert!(side.still_at_path());
     std::fs::remove_file(&path).expect("deleted");
@@ -48,9 +48,9 @@ fn a_creation_cut_short_is_completed_by_the_next_open() {
     let (_folder, path) = scene();
     for zeros in [0, 1, 4096, 8192] {
         std::fs::write(&path, vec![0; zeros]).expect("what a killed creator left");
-        drop(SideFile::open(&path, PATIENCE).expect("completed"));
+        drop(side_at(&path));
         assert_eq!(std::fs::metadata(&path).expect("there").len(), 8192);
-        drop(SideFile::open(&path, PATIENCE).expect("opened"));
+        drop(side_at(&path));
     }
 }
 
@@ -61,7 +61,7 @@ fn many_stores_create_one_side_file_and_get_distinct_slots() {
         let threads: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(|| {
-                    let side = SideFile::open(&path, PATIENCE).expect("opened");
+                    let side = side_at(&path);
                     let slot = side.claim_slot().expect("an answer").expect("a free slot");
                     (side, slot)
                 })
@@ -82,8 +82,7 @@ fn many_stores_create_one_side_file_and_get_distinct_slots() {
 #[test]
 fn no_slot_is_given_twice_even_when_all_are_taken() {
     let (_folder, path) = scene();
-    let (one, other) =
-        (SideFile::open(&path, PATIENCE).expect("opened"), SideFile::open(&path, PATIENCE).expect("opened"));
+    let (one, other) = (side_at(&path), side_at(&path));
     for expected in 0..SLOTS_MAX {
         assert_eq!(one.claim_slot().expect("an answer"), Some(expected));
     }
@@ -95,7 +94,7 @@ fn no_slot_is_given_twice_even_when_all_are_taken() {
 fn a_killed_process_frees_its_slot_and_its_write_lock() {
     const TEST: &str = concat!(module_path!(), "::a_killed_process_frees_its_slot_and_its_write_lock");
     if let Some(path) = helper_path() {
-        let side = SideFile::open(&path, PATIENCE).expect("opened");
+        let side = side_at(&path);
         let slot = side.claim_slot().expect("an answer").expect("a free slot");
         let _lock = side.write_lock(PATIENCE).expect("an answer").expect("the lock");
         println!("claimed {slot}");
@@ -103,7 +102,7 @@ fn a_killed_process_frees_its_slot_and_its_write_lock() {
         return;
     }
     let (_folder, path) = scene();
-    let side = SideFile::open(&path, PATIENCE).expect("opened");
+    let side = side_at(&path);
     let mut helper = Helper::start(TEST, &path);
     let slot: u32 = helper.said("claimed").parse().expect("a slot");
     assert!(side.is_slot_held(slot).expect("an answer"));
@@ -121,7 +120,7 @@ fn a_killed_process_frees_its_slot_and_its_write_lock() {
 #[test]
 fn the_write_lock_excludes_and_a_waiter_that_gives_up_leaves_it_usable() {
     let (_folder, path) = scene();
-    let stores: Vec<SideFile> = (0..3).map(|_| SideFile::open(&path, PATIENCE).expect("opened")).collect();
+    let stores: Vec<SideFile> = (0..3).map(|_| side_at(&path)).collect();
     let held = stores[0].write_lock(Duration::ZERO).expect("an answer").expect("free");
     std::thread::scope(|scope| {
         for store in &stores[1..] {
@@ -145,7 +144,7 @@ fn busy_processes_get_a_fair_share_each_and_never_hold_the_lock_together() {
     const STARTED: usize = 0;
     const COUNT: usize = 1;
     if let Some(path) = helper_path() {
-        let side = SideFile::open(&path, PATIENCE).expect("opened");
+        let side = side_at(&path);
         side.word(STARTED).fetch_add(1, Ordering::SeqCst);
         while side.word(STARTED).load(Ordering::SeqCst) < PROCESSES {
             std::thread::yield_now();
@@ -183,12 +182,12 @@ fn hammer(side: &SideFile, count: &AtomicU32, total: u32) -> u32 {
 fn only_one_store_opens_or_migrates_at_a_time() {
     let (_folder, path) = scene();
     let inside = AtomicU32::new(0);
-    let shared = SideFile::open(&path, PATIENCE).expect("opened");
+    let shared = side_at(&path);
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let (shared, inside, path) = (&shared, &inside, &path);
             scope.spawn(move || {
-                let own = SideFile::open(path, PATIENCE).expect("opened");
+                let own = side_at(path);
                 let side = if thread % 2 == 0 { &own } else { shared };
                 for _ in 0..50 {
                     let _guard = side.open_guard(PATIENCE).expect("the lock");
@@ -203,8 +202,7 @@ fn only_one_store_opens_or_migrates_at_a_time() {
 #[test]
 fn nobody_waits_for_ever_for_a_store_that_does_not_finish_opening() {
     let (_folder, path) = scene();
-    let (one, other) =
-        (SideFile::open(&path, PATIENCE).expect("opened"), SideFile::open(&path, PATIENCE).expect("opened"));
+    let (one, other) = (side_at(&path), side_at(&path));
     let guard = one.open_guard(PATIENCE).expect("granted");
     let error = other.open_guard(Duration::from_millis(20)).expect_err("it is taken");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -233,8 +231,7 @@ fn a_store_in_memory_has_the_same_interface() {
 fn no_wake_is_lost_between_looking_and_falling_asleep() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("db-onceward");
-    let (asker, answerer) =
-        (SideFile::open(&path, PATIENCE).expect("opened"), SideFile::open(&path, PATIENCE).expect("opened"));
+    let (asker, answerer) = (side_at(&path), side_at(&path));
     // Two words that share a count, so that each is also woken with sleepers on the other only.
     let (question, answer) = (7, 7 + 512);
     let wait_for = |side: &SideFile, word: usize, round: u32| {
