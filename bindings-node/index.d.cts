@@ -393,7 +393,11 @@ export class Delivery {
   idempotencyKey(name: string): Promise<string>;
 }
 
-/** Hands out one delivery after the other. Leaving `for await` closes it; so do `close()` and `await using`. */
+/**
+ * Hands out one delivery after the other, also to several callers at once. When the wait is over or it was stopped, what was not
+ * handed out is released, and deliveries in hand stay in hand. Leaving `for await` by `break` or an error closes it; so do `close()` and
+ * `await using`.
+ */
 export class Consumer implements AsyncIterable<Delivery, void, void>, AsyncDisposable {
   private constructor();
   /** The next delivery. After `LeaseLost`, of a noted acknowledgement that came too late, it may be called again. */
@@ -403,7 +407,10 @@ export class Consumer implements AsyncIterable<Delivery, void, void>, AsyncDispo
   flush(): Promise<void>;
   /** Ends the iteration, without an error, after the delivery it is at. */
   stop(): void;
-  /** Commits acknowledgements, releases what was not handed out, and gives back as failed what was not settled. */
+  /**
+   * Commits acknowledgements, releases what was not handed out (on an at-most-once queue it is lost), and gives back as failed
+   * what was not settled.
+   */
   close(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }

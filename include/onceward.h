@@ -408,7 +408,8 @@ typedef struct {
      */
     size_t size;
     /*
-     How many messages are received at a time, 1 to 10,000; 0 for 100.
+     How many messages are received at a time, 1 to 10,000; 0 for 100. On an at-most-once queue those of them that were not handed
+     out when the consumer ends are lost, as they are in a crash.
      */
     size_t batch;
     /*
@@ -632,8 +633,8 @@ typedef struct {
  A call at a third party, or a probe of one. It is given the context that was passed along, and where to put down what came of it;
  it returns one of ONCEWARD_CALL_DONE and so on, or of ONCEWARD_PROBE_APPLIED and so on. Any other number counts as unknown.
 
- It runs on the thread that asked for the effect. It may call this library. No C++ exception and no longjmp may leave it: the process
- ends then, and the effect is in doubt.
+ It runs on the thread that asked for the effect. It may call this library. No C++ exception may leave it: the process ends
+ then, and the effect is in doubt. What a longjmp out of it does is undefined.
  */
 typedef int32_t (*onceward_callback)(void *context, onceward_outcome *outcome);
 

@@ -14,7 +14,8 @@ use crate::subscription::onceward_subscription;
 pub struct onceward_consume_options {
     /// sizeof(onceward_consume_options).
     pub size: usize,
-    /// How many messages are received at a time, 1 to 10,000; 0 for 100.
+    /// How many messages are received at a time, 1 to 10,000; 0 for 100. On an at-most-once queue those of them that were not handed
+    /// out when the consumer ends are lost, as they are in a crash.
     pub batch: usize,
     /// A lease other than the queue's, in milliseconds, 1 to 43,200,000; 0 for the queue's. It is extended for as long as the consumer
     /// lives, up to 12 h for one batch.

@@ -139,8 +139,8 @@ pub unsafe extern "C" fn onceward_outcome_set(
 /// A call at a third party, or a probe of one. It is given the context that was passed along, and where to put down what came of it;
 /// it returns one of ONCEWARD_CALL_DONE and so on, or of ONCEWARD_PROBE_APPLIED and so on. Any other number counts as unknown.
 ///
-/// It runs on the thread that asked for the effect. It may call this library. No C++ exception and no longjmp may leave it: the process
-/// ends then, and the effect is in doubt.
+/// It runs on the thread that asked for the effect. It may call this library. No C++ exception may leave it: the process ends
+/// then, and the effect is in doubt. What a longjmp out of it does is undefined.
 pub type onceward_callback = Option<unsafe extern "C" fn(context: *mut c_void, outcome: *mut onceward_outcome) -> i32>;
 
 /// The two callbacks of an effect.

@@ -53,8 +53,17 @@ function bytes(name, value) {
 
 function onlyBytes(name, value, expected = 'a Uint8Array') {
   if (!types.isUint8Array(value)) throw wrongType(name, expected, value);
+  if (value.length === 0 && isDetached(value.buffer)) throw invalid(`${name} is detached: its bytes were moved elsewhere`);
   // What other threads share may change while it is read.
   return types.isSharedArrayBuffer(value.buffer) ? Uint8Array.from(value) : value;
+}
+
+function isDetached(buffer) {
+  try {
+    return new Uint8Array(buffer).length < 0;
+  } catch {
+    return true;
+  }
 }
 
 function callable(name, value) {
@@ -69,10 +78,15 @@ function list(name, value) {
   return Array.from(value);
 }
 
+/** An object whose properties are what is meant: what can be iterated, a Map or fetch's Headers, keeps its entries elsewhere. */
+function record(name, value) {
+  if (value === null || typeof value !== 'object' || Symbol.iterator in value) throw wrongType(name, 'a plain object', value);
+}
+
 /** The given options: an object with none but these names. Those that are undefined are absent. */
 function options(name, value, allowed) {
   if (value === undefined) return {};
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrongType(name, 'an object', value);
+  record(name, value);
   const given = {};
   for (const key of Object.keys(value)) {
     if (!allowed.includes(key)) throw new TypeError(`${name} has no option ${shown(key)}; it has ${allowed.join(', ')}`);
@@ -103,7 +117,7 @@ function signal(name, value) {
 }
 
 function headers(name, value) {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw wrongType(name, 'an object', value);
+  record(name, value);
   return Object.entries(value).map(([key, header]) => {
     const entry = { name: text('header name', key) };
     if (typeof header === 'string') return { ...entry, text: text(`header ${shown(key)}`, header) };
@@ -155,7 +169,7 @@ function bodies(messages) {
   const ends = new Float64Array(messages.length);
   let end = 0;
   for (let index = 0; index < messages.length; index++) {
-    if (!types.isUint8Array(messages[index])) return null;
+    if (!types.isUint8Array(messages[index]) || messages[index].length === 0) return null;
     end += messages[index].length;
     ends[index] = end;
   }

@@ -29,7 +29,7 @@ class Consumer {
     const own = parts(this);
     for (;;) {
       own.signal?.throwIfAborted();
-      if (own.ended) return end(this);
+      if (own.ended) return end(own);
       while (own.at < own.ahead.length) {
         const delivery = own.ahead[own.at++];
         if (isStillOurs(delivery)) {
@@ -37,14 +37,10 @@ class Consumer {
           return { done: false, value: delivery };
         }
       }
-      if (own.fetching !== undefined) {
-        await own.fetching;
-      } else if (own.failed !== undefined) {
-        const { error } = own.failed;
-        own.failed = undefined;
-        throw error;
-      } else if (!(await more(own, own.waitMs)) && own.at === own.ahead.length) {
-        const ended = await end(this);
+      throwFailed(own);
+      // Several callers wait for the same: what came is one's, and the others wait again.
+      if (!(await fetch(own, own.waitMs, true)) && own.at === own.ahead.length && own.failed === undefined) {
+        const ended = await end(own);
         own.signal?.throwIfAborted();
         return ended;
       }
@@ -88,9 +84,7 @@ class Consumer {
     await settled(native.close());
     // What went wrong while receiving ahead was not told yet: an acknowledgement that came too late, say.
     await own.fetching;
-    const { failed } = own;
-    own.failed = undefined;
-    if (failed !== undefined) throw failed.error;
+    throwFailed(own);
   }
 
   async [Symbol.asyncDispose]() {
@@ -130,21 +124,39 @@ async function more(own, waitMs) {
   }
 }
 
+/** Receives, unless that is under way. Resolves to false if nothing came, where that ends the iteration. */
+function fetch(own, waitMs, ends) {
+  own.fetching ??= more(own, waitMs)
+    .then((came) => came || !ends)
+    .catch((error) => {
+      own.failed = { error };
+      return true;
+    })
+    .finally(() => {
+      own.fetching = undefined;
+    });
+  return own.fetching;
+}
+
 /** Receives the next batch while the last one is being handled, if that goes quickly and there is more. */
 function fetchAhead(own) {
   const left = own.ahead.length - own.at;
-  if (!own.quick || left === 0 || left >= own.batch || own.fetching !== undefined || own.failed !== undefined) return;
-  const done = () => {
-    own.fetching = undefined;
-  };
-  own.fetching = more(own, 0).then(done, (error) => {
-    own.failed = { error };
-    done();
-  });
+  if (own.quick && left > 0 && left < own.batch && own.failed === undefined) fetch(own, 0, false);
 }
 
-async function end(consumer) {
-  await consumer.close();
+function throwFailed(own) {
+  const { failed } = own;
+  own.failed = undefined;
+  if (failed !== undefined) throw failed.error;
+}
+
+/** Ends the iteration. What is in hand stays in hand; where nothing is, the consumer is closed. */
+async function end(own) {
+  own.ended = true;
+  const native = await own.native?.catch(() => undefined);
+  if (native !== undefined && (await settled(native.finish())) === 0) await settled(native.close());
+  await own.fetching;
+  throwFailed(own);
   return { done: true, value: undefined };
 }
 

@@ -43,6 +43,9 @@ function parse(call, given, allowed) {
   return { ...options, waitMs, native: { onUnknown, settleMs, idempotentForMs, request } };
 }
 
+/** Effects whose call is under way. A call that never settles is referred to by nobody else, and must not be collected. */
+const RUNNING = new Set();
+
 /** Makes a call once for a message. */
 function onceInDelivery(begin, name, call, given) {
   const options = parse(call, given, IN_DELIVERY);
@@ -78,6 +81,7 @@ async function run(begin, call, { probe, failedOn }) {
     throw new OncewardError('Busy', 'the effect was decided anew while the third party was asked; ask again');
   }
   let result;
+  RUNNING.add(begun);
   try {
     result = await call();
   } catch (error) {
@@ -86,6 +90,8 @@ async function run(begin, call, { probe, failedOn }) {
       throw recorded.code === 'Failed' ? error : caused(recorded, error);
     }
     throw caused(await rejection(begun.unknown(words(error))), error);
+  } finally {
+    RUNNING.delete(begun);
   }
   if (types.isUint8Array(result) || (typeof result === 'string' && result.isWellFormed())) {
     return settled(begun.happened(check.bytes('the result of the call', result)));

@@ -57,6 +57,18 @@ impl Consumer {
         self.stop.stop();
     }
 
+    /// Hands out nothing more. Returns how many deliveries are in hand.
+    #[napi]
+    pub fn finish<'e>(&self, env: &'e Env) -> Promise<'e, u32> {
+        self.stop.stop();
+        let lane = self.lane.clone();
+        future(env, async move {
+            let in_hand =
+                lane.call(|consumer| consumer.as_mut().map_or(Ok(0), |consumer| Ok(consumer.finish()?))).await?;
+            Ok(u32::try_from(in_hand).unwrap_or(u32::MAX))
+        })
+    }
+
     #[napi]
     pub fn close<'e>(&self, env: &'e Env) -> Promise<'e, ()> {
         self.stop.stop();
@@ -64,5 +76,19 @@ impl Consumer {
         future(env, async move {
             lane.call(|consumer| consumer.take().map_or(Ok(()), |consumer| Ok(consumer.close()?))).await
         })
+    }
+}
+
+/// Nobody can ask it for more: collected, or its worker has ended. What it waits for would never be handed out. Deliveries in
+/// hand are not its own to give back: whoever has them may still be at work.
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.stop.stop();
+        self.lane.post(|consumer| {
+            if let Some(mut consumer) = consumer.take() {
+                // What could not be given back comes back when its lease ends.
+                let _ = consumer.finish();
+            }
+        });
     }
 }

@@ -231,6 +231,15 @@ impl<T: Send + 'static> Lane<T> {
         }
     }
 
+    /// Makes a call on the value that nobody waits for.
+    pub(crate) fn post(&self, work: impl FnOnce(&mut Option<T>) + Send + 'static) {
+        let job: Job<T> = Box::new(move |value| {
+            let _ = catch_unwind(AssertUnwindSafe(|| work(value)));
+        });
+        // Without its thread there is no value any more.
+        let _ = self.jobs.send(job);
+    }
+
     /// Makes a call on the value, which the call may take out.
     pub(crate) async fn call<R: Send + 'static>(
         &self,

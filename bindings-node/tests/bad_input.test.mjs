@@ -73,6 +73,16 @@ test('sending', async (t) => {
   await wrong(queue.send('x', { priority: '1' }), /priority/);
   await wrong(queue.send('x', { headers: { a: 7 } }), /header "a"/);
   await wrong(queue.send('x', { ordering_key: 'a' }), /no option/);
+  // They have entries, and no properties that would be meant.
+  for (const entries of [new Map([['key', 'k']]), new Headers({ key: 'k' }), new Set()]) {
+    await wrong(queue.send('x', entries), /send must be a plain object, not (Map|Headers|Set)/);
+    await wrong(queue.send('x', { headers: entries }), /headers must be a plain object/);
+  }
+  for (const send of [(body) => queue.send(body), (body) => queue.sendMany([body]), (body) => queue.sendMany([{ body }])]) {
+    const body = new Uint8Array(3);
+    structuredClone(body.buffer, { transfer: [body.buffer] });
+    await rejects(send(body), 'Invalid', /body is detached/);
+  }
   await wrong(queue.sendMany('x'), /iterable/);
   await wrong(queue.sendMany([{}]), /body must be/);
   assert.equal((await queue.stats()).ready, 0);
@@ -88,7 +98,7 @@ test('receiving, settling and looking', async (t) => {
   await rejects(queue.receive({ waitMs: 86_400_001 }), 'Invalid');
   await rejects(queue.receive({ leaseMs: 0 }), 'Invalid');
   await wrong(queue.receive({ signal: {} }), /AbortSignal/);
-  await wrong(queue.receive(5), /must be an object/);
+  await wrong(queue.receive(5), /must be a plain object/);
   await wrong(queue.receiveMany(), /max/);
   assert.throws(() => queue.consume({ wait: 1 }), TypeError);
   await rejects(queue.consume({ batch: 0 }).next(), 'Invalid');

@@ -8,17 +8,19 @@ import { folder, opened } from './helpers.mjs';
 
 const home = fileURLToPath(new URL('..', import.meta.url));
 
-test('the example of the README runs as it stands there', async (t) => {
-  const project = folder(t);
-  mkdirSync(`${project}/node_modules`);
-  symlinkSync(home, `${project}/node_modules/onceward`);
-  const [, block] = readFileSync(`${home}/../README.md`, 'utf8').match(/```js\n([^]*?)```/);
-  writeFileSync(`${project}/readme.mjs`, block);
-  execFileSync(process.execPath, ['readme.mjs'], { cwd: project });
-  const store = await opened(t, `${project}/app.db`);
-  const { rows } = await store.transaction((tx) => tx.query('SELECT order_id, cents FROM entries'));
-  assert.deepEqual(rows, [[42, 1999]]);
-});
+for (const page of ['../README.md', '../docs/node.md', 'README.md']) {
+  test(`the example of ${page} runs as it stands there`, async (t) => {
+    const project = folder(t);
+    mkdirSync(`${project}/node_modules`);
+    symlinkSync(home, `${project}/node_modules/onceward`);
+    const [, block] = readFileSync(`${home}/${page}`, 'utf8').match(/```js\n([^]*?)```/);
+    writeFileSync(`${project}/page.mjs`, block);
+    execFileSync(process.execPath, ['page.mjs'], { cwd: project });
+    const store = await opened(t, `${project}/app.db`);
+    const { rows } = await store.transaction((tx) => tx.query('SELECT order_id, cents FROM entries'));
+    assert.deepEqual(rows, [[42, 1999]]);
+  });
+}
 
 test('what the sender sends, however often, the worker books once', async (t) => {
   const project = folder(t);

@@ -1,6 +1,9 @@
 // Effects at third parties, made once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { folder, opened, program, rejects } from './helpers.mjs';
 
 async function delivered(t, path) {
@@ -9,6 +12,8 @@ async function delivered(t, path) {
   await queue.send('1999', { key: 'order-42' });
   return { store, queue, delivery: await queue.receive() };
 }
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc');
 const never = () => assert.fail('it was called again');
 const park = { onUnknown: 'park' };
 
@@ -149,4 +154,18 @@ test('a request is what it was when the call was made', async (t) => {
   finish(Buffer.from('receipt 7'));
   assert.equal((await first).toString(), 'receipt 7');
   assert.equal((await second).toString(), 'receipt 7');
+});
+
+test('a call that never settles keeps its effect, whatever is collected', async (t) => {
+  const ledger = await (await opened(t)).ledger('l');
+  let called = 0;
+  const ask = (call) => ledger.once('k', call, park);
+  // Nobody keeps the promise, and nothing will settle it.
+  (() => void ask(() => { called += 1; return new Promise(() => {}); }).catch(() => {}))();
+  while (called === 0) await sleep(10);
+  for (let round = 0; round < 10; round += 1) {
+    await rejects(ask(never), 'Busy');
+    collect();
+    await sleep(20);
+  }
 });

@@ -7,7 +7,7 @@ use onceward::ProcessMutex;
 use pyo3::prelude::*;
 
 use crate::delivery::Delivery;
-use crate::errors::{Released, call};
+use crate::errors::{Released, call, closed};
 use crate::wait::{Poll, in_slices};
 
 /// An iterator over deliveries, from `consume()`. Close it, or use it in a with block.
@@ -92,8 +92,8 @@ impl Consumer {
         self.stop.stop();
     }
 
-    /// Commits the noted acknowledgements, releases what was only prefetched, gives back as failed (nack) what was handed
-    /// out and not settled, and ends the iteration. Closing again does nothing.
+    /// Commits the noted acknowledgements, releases what was only prefetched (on an at-most-once queue it is lost), gives
+    /// back as failed (nack) what was handed out and not settled, and ends the iteration. Closing again does nothing.
     ///
     /// Raises LeaseLostError when an acknowledgement came too late (the others are committed), BusyError, StorageError.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -108,15 +108,15 @@ impl Consumer {
         slf
     }
 
-    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    #[pyo3(signature = (_kind, error, _traceback, /))]
     fn __exit__(
         &self,
         py: Python<'_>,
         _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.close(py)
+        closed(error, self.close(py))
     }
 
     fn __repr__(&self) -> &'static str {

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyDateTime, PyDict};
 
 use crate::convert::{self, datetime, headers_dict, shown, text_or_none};
 use crate::effect::{self, Given, Options};
-use crate::errors::{briefly, call, invalid, wrong_type};
+use crate::errors::{Released, briefly, call, invalid, wrong_type};
 use crate::queue::Queue;
 use crate::receiver::Subscription;
 use crate::transaction::Transaction;
@@ -62,7 +62,6 @@ impl From<onceward::Receipt> for Receipt {
 pub(crate) struct Delivery {
     /// None once it is settled.
     handle: ProcessMutex<Option<onceward::Delivery>>,
-    store: onceward::Store,
     subscription: onceward::Subscription,
     receipt: onceward::Receipt,
     attempt: u32,
@@ -72,12 +71,14 @@ pub(crate) struct Delivery {
     ordering_key: Option<String>,
     priority: u8,
     sent_at: onceward::Millis,
+    /// Dropped last, and so with the GIL released: the last of all handles closes the store.
+    store: Released<onceward::Store>,
 }
 
 impl Delivery {
     pub(crate) fn new(py: Python<'_>, store: &onceward::Store, mut delivery: onceward::Delivery) -> Self {
         Delivery {
-            store: store.clone(),
+            store: Released::new(store.clone()),
             subscription: delivery.subscription().clone(),
             receipt: delivery.receipt(),
             attempt: delivery.attempt(),
@@ -139,7 +140,7 @@ impl Delivery {
     /// Gives the delivery back as failed. Where that cannot be done, its lease ends, which does the same.
     pub(crate) fn give_back(&self, py: Python<'_>, nack: &onceward::Nack) {
         if self.nack_with(py, nack).is_err() {
-            let _ = briefly(py, &self.handle, |handle| handle.as_ref().map(onceward::Delivery::let_go));
+            self.let_go(py);
         }
     }
 }
@@ -161,14 +162,14 @@ impl Delivery {
     /// The queue it came from.
     #[getter]
     fn queue(&self, py: Python<'_>) -> PyResult<Py<Queue>> {
-        Queue::create(py, self.store.clone(), self.subscription.queue().clone())
+        Queue::create(py, (*self.store).clone(), self.subscription.queue().clone())
     }
 
     /// The subscription it was received from: "default" where the queue names no others.
     #[getter]
     fn subscription(&self, py: Python<'_>) -> PyResult<Py<Subscription>> {
         let name = self.subscription.name().to_owned();
-        Subscription::create(py, self.store.clone(), name, self.subscription.clone())
+        Subscription::create(py, (*self.store).clone(), name, self.subscription.clone())
     }
 
     /// The id and the token, to settle it from elsewhere.
@@ -280,7 +281,7 @@ impl Delivery {
         this.check_open(py)?;
         let begun = call(py, || this.handle.lock()?.as_ref().map(onceward::Delivery::transaction).transpose())?;
         let inner = begun.ok_or_else(|| this.already_settled(py))?;
-        Ok(Transaction::new(this.store.clone(), inner, Some(slf.clone().unbind())))
+        Ok(Transaction::new((*this.store).clone(), inner, Some(slf.clone().unbind())))
     }
 
     /// Calls `call()` once for this message, under a name, and returns its bytes (at most 1 MiB). That the call starts is on
@@ -334,6 +335,13 @@ impl Delivery {
         let given = Given { on_unknown, probe, settle, idempotent_for, wait: None, request: None };
         let options = given.parse(call)?;
         effect::driver(slf.py(), "once_async")?.call1((slf, name, call, probe, failed_on, options))
+    }
+
+    /// Lets the lease run out, which a consumer would extend, where the delivery could not be given back.
+    #[pyo3(name = "_let_go")]
+    fn let_go(&self, py: Python<'_>) {
+        // It fails in a forked child only, which extends nothing.
+        let _ = briefly(py, &self.handle, |handle| handle.as_ref().map(onceward::Delivery::let_go));
     }
 
     fn _begin(slf: Bound<'_, Self>, name: &Bound<'_, PyAny>, options: &Bound<'_, Options>) -> PyResult<Py<PyAny>> {

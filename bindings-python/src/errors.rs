@@ -98,6 +98,17 @@ pub(crate) fn briefly<T: Send, R: Send>(
     call(py, || Ok(work(&mut *mutex.lock()?)))
 }
 
+/// The outcome of closing at the end of a with block: an exception of the block that is passing goes on, with a note.
+pub(crate) fn closed(passing: &Bound<'_, PyAny>, outcome: PyResult<()>) -> PyResult<()> {
+    match outcome {
+        Err(error) if !passing.is_none() => {
+            passing.call_method1("add_note", (format!("closing failed as well: {error}"),))?;
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
 fn of_panic(py: Python<'_>, panic: &(dyn Any + Send)) -> PyErr {
     let text = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
         (Some(text), _) => text,

@@ -20,8 +20,9 @@ use crate::wait::{self, Poll};
 /// when others kept the store busy, StorageError, CorruptError or DetachedError when the file is in trouble.
 #[pyclass(frozen, subclass, module = "onceward")]
 pub(crate) struct Receiver {
-    store: Released<onceward::Store>,
     source: Source,
+    /// Dropped last, and so with the GIL released: the last of all handles closes the store.
+    store: Released<onceward::Store>,
 }
 
 /// Where a receiver's messages come from.
@@ -132,7 +133,8 @@ impl Receiver {
 
     /// Iterates over messages as they come: receives in batches, extends leases while you work, and folds finished
     /// acknowledgements into the next receive (one commit per batch). `wait` is how long it stays without a message
-    /// before it ends (seconds or a timedelta; None: for ever). Best used in a with block, which closes it.
+    /// before it ends (seconds or a timedelta; None: for ever). Best used in a with block, which closes it. On an
+    /// at-most-once queue what was received and not handed out when it ends is lost: with batch=1 nothing is.
     ///
     /// Raises InvalidArgumentError for a batch, wait or lease outside its limits.
     #[pyo3(signature = (*, batch=None, wait=None, lease=None),

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use crate::convert;
-use crate::errors::{Released, call, invalid, wrong_type};
+use crate::errors::{Released, call, closed, invalid, wrong_type};
 use crate::ledger::{self, InDoubt, Ledger, Resolved};
 use crate::queue::Queue;
 use crate::results::{Backoff, FOREVER, StoreStats, UNLIMITED};
@@ -190,15 +190,15 @@ impl Store {
         slf
     }
 
-    #[pyo3(signature = (_kind, _error, _traceback, /))]
+    #[pyo3(signature = (_kind, error, _traceback, /))]
     fn __exit__(
         &self,
         py: Python<'_>,
         _kind: &Bound<'_, PyAny>,
-        _error: &Bound<'_, PyAny>,
+        error: &Bound<'_, PyAny>,
         _traceback: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.close(py)
+        closed(error, self.close(py))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

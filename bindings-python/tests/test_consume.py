@@ -55,6 +55,30 @@ def test_an_exception_in_the_block_gives_the_rest_back_and_passes(queue: oncewar
     assert sorted(one.body for one in queue.receive_many(10)) == [b"a", b"b"]
 
 
+def test_an_exception_in_the_block_is_not_replaced_by_what_closing_raises(path: str, queue: onceward.Queue) -> None:
+    queue.send(b"a")
+    with pytest.raises(KeyboardInterrupt) as caught, queue.consume() as consumer:
+        delivery = next(consumer)
+        with onceward.open(path) as other:
+            other.queue("jobs").ack([delivery.receipt])
+        delivery.ack()  # It is noted, and too late: closing finds that out.
+        raise KeyboardInterrupt
+    (note,) = caught.value.__notes__
+    assert "closing failed as well" in note
+    assert f"message {delivery.id}" in note
+
+
+def test_at_most_once_what_was_received_ahead_is_lost_at_the_end_and_in_batches_of_one_nothing_is(
+    store: onceward.Store,
+) -> None:
+    queue = store.queue("metrics", semantics="at-most-once")
+    for batch, left in ((100, 0), (1, 9)):
+        queue.send_many([b"%d" % number for number in range(10)])
+        with queue.consume(batch=batch) as consumer:
+            assert next(consumer).body == b"0"
+        assert len(queue.receive_many(100)) == left
+
+
 def test_a_dropped_consumer_gives_its_messages_back(queue: onceward.Queue) -> None:
     queue.send_many([b"a", b"b"])
     consumer = queue.consume(batch=10, lease=60)

@@ -542,3 +542,34 @@ def test_no_driver_is_imported_for_it() -> None:
 def no_threads_left() -> Iterator[None]:
     yield
     assert [thread for thread in threading.enumerate() if not thread.daemon] == [threading.main_thread()]
+
+
+@pytest.mark.parametrize("failing", ["the block", "the entry"])
+def test_a_message_that_cannot_be_given_back_to_its_consumer_comes_again_when_its_lease_ends(
+    path: str, tmp_path: Path, failing: str
+) -> None:
+    """Others keep the store busy, so the nack or the release fails; a consumer must not extend the lease then."""
+    effects = sqlite3.connect(tmp_path / "effects.db", timeout=0)
+    INBOX.create(effects)
+    others = sqlite3.connect(path, isolation_level=None)
+    beside = sqlite3.connect(tmp_path / "effects.db", isolation_level=None)
+    options = {"semantics": "exactly-once", "lease": 1, "backoff": onceward.Backoff(first=0, jitter=0)}
+    with onceward.open(path, busy_timeout=0.2) as store:
+        queue = store.queue("q", **options)  # type: ignore[arg-type]
+        queue.send(b"1", key="order-1")
+        consumer = queue.consume(wait=PATIENCE)
+        delivery = next(consumer)
+        others.execute("BEGIN IMMEDIATE")
+        with pytest.raises((LookupError, sqlite3.OperationalError)):
+            if failing == "the entry":
+                beside.execute("BEGIN IMMEDIATE")
+            with INBOX.transaction(effects, delivery):
+                raise LookupError
+        others.execute("COMMIT")
+        if beside.in_transaction:
+            beside.execute("COMMIT")
+        again = next(consumer)
+        assert (again.id, again.attempt) == (delivery.id, 2)
+        with INBOX.transaction(effects, again) as first:
+            assert first
+        consumer.close()

@@ -1,7 +1,7 @@
 """The helpers for SQLAlchemy and Django: the application's own models and a queue in one commit."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import onceward
 import onceward.sqlalchemy
@@ -127,6 +127,9 @@ def test_sqlalchemy_commits_nothing_after_a_lost_lease(engine: Engine, exact: on
 def test_arguments_that_cannot_be_sent_through_sql_are_refused(engine: Engine, exact: onceward.Queue) -> None:
     for arguments, error in (
         ({"body": "text"}, onceward.InvalidArgumentError),
+        ({"body": 5}, onceward.InvalidArgumentError),
+        ({"body": [1]}, onceward.InvalidArgumentError),
+        ({"body": b"", "deliver_at": datetime(2030, 1, 1)}, onceward.InvalidArgumentError),
         ({"body": b"", "headers": {"raw": b"1"}}, onceward.InvalidArgumentError),
         ({"body": b"", "headers": {"two": "a\nb"}}, onceward.InvalidArgumentError),
         ({"body": b"", "headers": {"a:b": "c"}}, onceward.InvalidArgumentError),

@@ -1,6 +1,7 @@
 """Opening, closing, queues and their settings."""
 
 import datetime
+import sqlite3
 import stat
 import threading
 from pathlib import Path
@@ -159,3 +160,32 @@ def test_closing_wakes_a_waiting_receiver(path: str) -> None:
     thread.join(PATIENCE / 2)
     assert not thread.is_alive()
     assert isinstance(outcome[0], onceward.ClosedError)
+
+
+@pytest.mark.parametrize("last", ["queue", "delivery"])
+def test_the_last_handle_to_go_closes_the_store_while_other_threads_run(path: str, last: str) -> None:
+    store = onceward.open(path)
+    queue = store.queue("jobs", semantics="at-least-once")
+    queue.send(b"a")
+    handles: dict[str, object] = {"queue": queue, "delivery": queue.receive()}
+    del store, queue
+    others = sqlite3.connect(path, isolation_level=None)
+    others.execute("BEGIN IMMEDIATE")  # Closing waits for it a moment.
+    ticks = 0
+    stop = threading.Event()
+
+    def tick() -> None:
+        nonlocal ticks
+        while not stop.wait(0.001):
+            ticks += 1
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    final = handles.pop(last)
+    handles.clear()
+    before = ticks
+    del final
+    during = ticks - before
+    stop.set()
+    thread.join()
+    assert during >= 5

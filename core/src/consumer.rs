@@ -36,7 +36,8 @@ impl ConsumeOptions {
         ConsumeOptions { batch: 100, wait: None, lease: None }
     }
 
-    /// How many messages are received at a time, 1 to 10,000.
+    /// How many messages are received at a time, 1 to 10,000. On an at-most-once queue those of them that were not handed out
+    /// when the consumer ends are lost, as they are in a crash.
     #[must_use]
     pub fn batch(mut self, batch: usize) -> Self {
         self.batch = batch;
@@ -104,6 +105,8 @@ struct State {
     extend_at: Option<Instant>,
     /// Noted acknowledgements that turned out to be too late.
     lost: VecDeque<Receipt>,
+    /// Nothing more is received or noted; what is in hand is still held.
+    finished: bool,
     closed: bool,
 }
 
@@ -127,6 +130,7 @@ impl Outstanding {
             return Ok(());
         }
         let lost = self.settle(&Verb::Ack, &[receipt])?;
+        self.forget(receipt);
         lost.first().map_or(Ok(()), |receipt| Err(lease_lost(*receipt)))
     }
 
@@ -134,7 +138,7 @@ impl Outstanding {
     pub(crate) fn ack_at_once(&self, receipt: Receipt) -> Result<bool> {
         self.subscription.queue().engine.check_usable()?;
         let mut state = self.lock();
-        if state.closed {
+        if state.closed || state.finished {
             return Ok(false);
         }
         if state.held.remove(&receipt).is_none() {
@@ -291,7 +295,8 @@ impl Keep for Outstanding {
             Err(_) => self.lock().extend_at = Some(Instant::now()),
         }
         let state = self.lock();
-        !state.closed || !state.noted.is_empty()
+        let holds_nothing = state.closed || (state.finished && state.held.is_empty());
+        !holds_nothing || !state.noted.is_empty()
     }
 }
 
@@ -335,8 +340,10 @@ impl StopHandle {
 /// moment earlier. A noted acknowledgement that came too late comes out of the iterator as a `LeaseLost` error, after which
 /// it may be asked for more.
 ///
-/// When it ends or is dropped, acknowledgements are committed, messages that were not handed out are released, and those
-/// that were handed out and not settled are given back as failed.
+/// When it is dropped or closed, acknowledgements are committed, messages that were not handed out are released, and those
+/// that were handed out and not settled are given back as failed. Where others still handle messages, call
+/// [`finish`](Consumer::finish) first. On an at-most-once queue there is nothing to release: what was received and not handed
+/// out is lost, so where that matters receive in [batches](ConsumeOptions::batch) of 1.
 pub struct Consumer {
     subscription: Subscription,
     options: ConsumeOptions,
@@ -470,15 +477,29 @@ impl Consumer {
         &self.subscription
     }
 
-    /// Ends: commits the noted acknowledgements and gives back the rest.
+    /// Hands out nothing more, and leaves what is in hand to those who handle it: commits the noted acknowledgements and
+    /// releases what was not handed out. Returns how many deliveries are in hand and not settled. Their leases are extended
+    /// until the last of them is settled or dropped, whether or not the consumer is; only [`close`](Consumer::close) gives them
+    /// back.
+    ///
+    /// # Errors
+    /// As [`close`](Consumer::close).
+    pub fn finish(&mut self) -> Result<usize> {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.end(true)?;
+        Ok(self.outstanding.lock().held.len())
+    }
+
+    /// Ends: commits the noted acknowledgements, releases what was not handed out, and gives the rest back as failed.
+    /// On an at-most-once queue what was not handed out is lost: it left the queue when it was received.
     ///
     /// # Errors
     /// `LeaseLost` for the first noted acknowledgement that came too late.
     pub fn close(mut self) -> Result<()> {
-        self.end()
+        self.end(false)
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn end(&mut self, keeps_in_hand: bool) -> Result<()> {
         let outstanding = &*self.outstanding;
         outstanding.check_process()?;
         self.buffer.clear();
@@ -490,9 +511,16 @@ impl Consumer {
                 return Ok(());
             }
             // From here on nothing is noted any more: what comes is settled by itself.
-            state.closed = true;
+            state.finished = true;
+            state.closed = !keeps_in_hand;
             for (receipt, held) in std::mem::take(&mut state.held) {
-                if held.handed_out { unsettled.push(receipt) } else { prefetched.push(receipt) }
+                if !held.handed_out {
+                    prefetched.push(receipt);
+                } else if keeps_in_hand {
+                    state.held.insert(receipt, held);
+                } else {
+                    unsettled.push(receipt);
+                }
             }
         }
         let acknowledged = outstanding.commit_noted(&alone, |noted| outstanding.settle(&Verb::Ack, noted));
@@ -526,9 +554,9 @@ impl Iterator for Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        if self.subscription.queue().engine.check_usable().is_ok() {
+        if self.subscription.queue().engine.check_usable().is_ok() && !self.outstanding.lock().finished {
             // What could not be given back comes back when its lease ends.
-            let _ = self.end();
+            let _ = self.end(false);
         }
     }
 }

@@ -41,6 +41,14 @@ impl rusqlite::ToSql for Value {
     }
 }
 
+fn check_parameters(parameters: &[Value]) -> Result<()> {
+    let nan = |value: &Value| matches!(value, Value::Real(real) if real.is_nan());
+    match parameters.iter().position(nan) {
+        Some(index) => Err(Error::invalid(format!("parameter {} is NaN, which SQLite would store as NULL", index + 1))),
+        None => Ok(()),
+    }
+}
+
 impl From<i64> for Value {
     fn from(value: i64) -> Self {
         Value::Integer(value)
@@ -141,8 +149,9 @@ impl Transaction {
     ///
     /// # Errors
     /// `Sql` when the statement fails or is not allowed; `Busy` when the write lock was not to be had; `Expired` past the
-    /// time limit.
+    /// time limit; `Invalid` for a parameter that is NaN, of which SQLite would make NULL.
     pub fn execute(&mut self, sql: &str, parameters: &[Value]) -> Result<u64> {
+        check_parameters(parameters)?;
         let number = self.number()?;
         self.engine.execute_sql(number, sql, &[parameters])
     }
@@ -152,6 +161,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::execute`]; the sets before the failing one have been run, and are committed only if you commit.
     pub fn execute_many(&mut self, sql: &str, sets: &[Vec<Value>]) -> Result<u64> {
+        sets.iter().try_for_each(|parameters| check_parameters(parameters))?;
         let number = self.number()?;
         let sets: Vec<&[Value]> = sets.iter().map(Vec::as_slice).collect();
         self.engine.execute_sql(number, sql, &sets)
@@ -162,6 +172,7 @@ impl Transaction {
     /// # Errors
     /// As [`Transaction::execute`].
     pub fn query(&mut self, sql: &str, parameters: &[Value]) -> Result<Rows> {
+        check_parameters(parameters)?;
         let number = self.number()?;
         self.engine.query_sql(number, sql, parameters)
     }

@@ -460,3 +460,68 @@ fn a_delivery_that_is_let_go_comes_again_when_its_lease_ends() {
     fails(delivery.ack(), ErrorKind::LeaseLost, &[]);
     consumer.close().expect("closes");
 }
+
+#[test]
+fn a_finished_consumer_leaves_what_is_in_hand_to_its_handlers() {
+    let store = Store::open(IN_MEMORY).expect("opens");
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("opens");
+    queue.send_many((0..10).map(|n| n.to_string())).expect("sends");
+    let lease = Duration::from_millis(1_500);
+    let mut consumer = queue.consume(at_hand().batch(10).lease(lease)).expect("consumes");
+    next(&mut consumer).ack().expect("is noted");
+    let (working, forgotten) = (next(&mut consumer), next(&mut consumer));
+    assert_eq!(consumer.finish().expect("finishes"), 2);
+    assert!(consumer.is_stopped() && consumer.receive(Duration::ZERO).expect("ends").is_none());
+    drop(consumer);
+    let rest = take(&queue, 10);
+    assert_eq!(bodies(&rest), ["3", "4", "5", "6", "7", "8", "9"], "what was not handed out is released");
+    assert!(queue.ack(&receipts(&rest)).expect("settles").is_empty());
+    let since = Instant::now();
+    while since.elapsed() < lease * 2 {
+        assert!(queue.receive(Duration::from_millis(50)).expect("receives").is_none(), "both are still in hand");
+    }
+    assert!(!working.ack_at_once().expect("does nothing"), "nothing is noted any more");
+    working.ack().expect("is settled at once");
+    assert_eq!(counts(&queue), [0, 0, 0, 1, 0]);
+    drop((working, forgotten));
+    let again = queue.receive(MINUTE).expect("receives").expect("its lease has ended");
+    assert_eq!((again.body(), again.attempt()), (&b"2"[..], 2));
+}
+
+#[test]
+fn closing_a_finished_consumer_gives_back_what_is_in_hand() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(10)).expect("consumes");
+    let unsettled = next(&mut consumer);
+    assert_eq!(consumer.finish().expect("finishes"), 1);
+    assert_eq!(consumer.finish().expect("finishes again"), 1);
+    assert_eq!(counts(&queue), [9, 0, 0, 1, 0]);
+    consumer.close().expect("closes");
+    assert_eq!(counts(&queue), [10, 0, 0, 0, 0]);
+    fails(unsettled.ack(), ErrorKind::LeaseLost, &[]);
+}
+
+#[test]
+fn finishing_tells_of_an_acknowledgement_that_came_too_late() {
+    let world = World::new();
+    let queue = ten(&world);
+    let mut consumer = queue.consume(at_hand().batch(1)).expect("consumes");
+    let late = next(&mut consumer);
+    world.clock.advance(HOUR);
+    assert_eq!(bodies(&take(&queue, 1)), ["0"]);
+    late.ack().expect("is noted");
+    fails(consumer.finish(), ErrorKind::LeaseLost, &[]);
+    assert_eq!(consumer.finish().expect("finishes"), 0);
+}
+
+#[test]
+fn at_most_once_in_batches_of_one_nothing_is_lost_at_the_end() {
+    let world = World::new();
+    let queue = world.store.queue("q", Semantics::AtMostOnce).expect("opens");
+    queue.send_many((0..3).map(|n| n.to_string())).expect("sends");
+    let mut consumer = queue.consume(at_hand().batch(1)).expect("consumes");
+    assert_eq!(next(&mut consumer).body(), b"0");
+    consumer.close().expect("closes");
+    assert_eq!(taken(&queue, 10), ["1", "2"]);
+}

@@ -174,6 +174,20 @@ fn every_type_of_value_goes_in_and_comes_out() {
 }
 
 #[test]
+fn a_parameter_that_is_nan_is_refused_and_the_transaction_goes_on() {
+    let (world, _) = payments();
+    let mut tx = world.store.transaction().expect("begins");
+    let nan = [Value::Integer(1), Value::Real(f64::NAN)];
+    let insert = "INSERT INTO entries(cents, note) VALUES (?1, ?2)";
+    fails(tx.execute(insert, &nan), ErrorKind::Invalid, &["parameter 2", "NaN", "NULL"]);
+    fails(tx.execute_many(insert, &[vec![2.into(), 0.5.into()], nan.to_vec()]), ErrorKind::Invalid, &["parameter 2"]);
+    fails(tx.query("SELECT ?1, ?2", &nan), ErrorKind::Invalid, &["parameter 2"]);
+    tx.execute(insert, &[3.into(), Value::Real(f64::INFINITY)]).expect("SQLite stores infinities");
+    tx.commit().expect("commits");
+    assert_eq!(entries(&world.store), 1);
+}
+
+#[test]
 fn the_stores_own_tables_are_out_of_reach() {
     let (world, queue) = payments();
     for sql in [

@@ -1,6 +1,8 @@
 /* SQL, sends and acknowledgements in one commit. */
 #include "check.h"
 
+#include <math.h>
+
 int main(void)
 {
     onceward_store *store = NULL;
@@ -46,6 +48,10 @@ int main(void)
     STATUS(ONCEWARD_INVALID, onceward_rows_get(rows, 2, 0, &value));
     STATUS(ONCEWARD_INVALID, onceward_rows_get(rows, 0, 3, &value));
     onceward_rows_free(rows);
+    value = many[4];
+    value.real = NAN;
+    STATUS(ONCEWARD_INVALID, onceward_transaction_query(tx, "SELECT ?", &value, 1, &rows));
+    CHECK(rows == NULL && strstr(onceward_error_message(), "parameter 1 is NaN") != NULL);
     STATUS(ONCEWARD_SQL, onceward_transaction_query(tx, "SELECT * FROM nowhere", NULL, 0, &rows));
     CHECK(rows == NULL);
     STATUS(ONCEWARD_SQL, onceward_transaction_execute(tx, "DELETE FROM onceward_message", NULL, 0, NULL));

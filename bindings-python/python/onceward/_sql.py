@@ -41,8 +41,10 @@ def send(
     ordering_key: str | None,
 ) -> tuple[str, dict[str, Value]]:
     """Return the view and the columns that send a message."""
-    if isinstance(body, str):
-        raise InvalidArgumentError("body is a str; it takes bytes")
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise InvalidArgumentError(f"body is a {type(body).__name__}; it takes bytes")
+    if isinstance(deliver_at, datetime) and deliver_at.tzinfo is None:
+        raise InvalidArgumentError(f"deliver_at is {deliver_at}, a datetime without a time zone; give it one")
     return "onceward_send", {
         "queue": queue if isinstance(queue, str) else queue.name,
         "key": key,

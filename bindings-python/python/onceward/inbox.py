@@ -233,8 +233,7 @@ class Inbox:
                 if isinstance(error, ConflictError):
                     _give_back(delivery, error)
                 elif not isinstance(error, InvalidArgumentError):
-                    with suppress(Error):
-                        delivery.release()
+                    _release(delivery)
                 raise
 
     def _insert(self, target: Target, delivery: Delivery) -> bool:
@@ -310,8 +309,18 @@ def _fingerprint(delivery: Delivery) -> bytes:
 
 
 def _give_back(delivery: Delivery, error: BaseException) -> None:
-    """Nack with the exception as the error text. Should that fail, the end of the lease does the same."""
+    """Nack with the exception as the error text. Should that fail, the lease runs out, which does the same."""
     text = f"{type(error).__name__}: {error}".replace("\0", "\N{REPLACEMENT CHARACTER}")
     text = text.encode(errors="replace")[:_TEXT_BYTES_MAX].decode(errors="ignore")
-    with suppress(Error):
+    try:
         delivery.nack(error=text)
+    except Error:
+        delivery._let_go()
+
+
+def _release(delivery: Delivery) -> None:
+    """Give back unused. Should that fail, the lease runs out."""
+    try:
+        delivery.release()
+    except Error:
+        delivery._let_go()

@@ -24,6 +24,7 @@ const NOT_CALLED: &[(&str, &str, &str)] = &[
     ("Readiness::clear", "Python and Node have their own event loops", "core/tests/readiness.rs"),
     ("Readiness::subscription", "Python and Node have their own event loops", "core/src/readiness.rs"),
     ("Consumer::receive_ahead", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
+    ("Consumer::finish", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Consumer::flush_handle", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("FlushHandle::flush", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("ProcessMutex::new", "the modules of other languages keep their handles in it", "core/src/process_mutex.rs"),
