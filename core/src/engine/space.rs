@@ -26,8 +26,7 @@ const FRAME_BYTES: u64 = PAGE_BYTES + 24;
 const SHM_STEP_BYTES: u64 = 32 << 10;
 const SHM_STEP_FRAMES: u64 = 4096;
 
-/// What was last known to be reserved. The log's own status is asked for seldom: once its times were looked at, Linux
-/// (6.13 and later) writes its next change to the file system's journal, and the sync takes longer.
+/// What was last known to be reserved, so that not every commit asks.
 #[derive(Debug, Default)]
 pub(crate) struct Reserved {
     /// The log, and the frames in it, when it was looked at. A checkpoint that ends cuts the database to its size, and a log

@@ -206,9 +206,7 @@ pub(crate) struct FolderState {
 impl FolderState {
     /// The folder at `path` now.
     pub(crate) fn of(path: &CStr) -> Option<Self> {
-        os::stat(path, true)
-            .ok()
-            .map(|status| FolderState { identity: status.identity, modified_ns: status.modified_ns })
+        os::modified_ns(path).ok().map(|(identity, modified_ns)| FolderState { identity, modified_ns })
     }
 
     /// Whether every later change must show: the kernel's clock has moved on since the last one. Its ticks are at most

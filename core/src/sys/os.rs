@@ -21,14 +21,14 @@ pub(super) struct Identity {
     ino: u64,
 }
 
-/// The part of `struct stat` that this module needs.
+/// What this module asks of a file. Not its times: once they were looked at, Linux (6.13 and later) writes the next
+/// change of the file to the file system as well, and a sync of the log took 50 to 75 µs longer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Status {
     pub(super) identity: Identity,
     pub(super) is_regular: bool,
     pub(super) len_bytes: u64,
     pub(super) allocated_bytes: u64,
-    pub(super) modified_ns: i128,
 }
 
 /// How a range is locked. The owner is the open file description, not the process.
@@ -72,22 +72,47 @@ pub(super) fn close(fd: RawFd) {
 
 /// Status of the file at `path`; a symbolic link is followed only if `follow`.
 pub(super) fn stat(path: &CStr, follow: bool) -> io::Result<Status> {
-    let mut raw = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `path` is zero-terminated and `raw` has room for a `struct stat`.
-    retry(|| unsafe {
-        if follow { libc::stat(path.as_ptr(), raw.as_mut_ptr()) } else { libc::lstat(path.as_ptr(), raw.as_mut_ptr()) }
-    })?;
-    // SAFETY: the call succeeded, so the kernel filled the structure.
-    Ok(Status::from(&unsafe { raw.assume_init() }))
+    let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+    status(libc::AT_FDCWD, path, flags)
 }
 
 /// Status of an open file.
 pub(super) fn fstat(fd: RawFd) -> io::Result<Status> {
+    status(fd, c"", libc::AT_EMPTY_PATH)
+}
+
+/// When the file at `path` was last modified, by the kernel's wall clock, and which file it is.
+pub(super) fn modified_ns(path: &CStr) -> io::Result<(Identity, i128)> {
+    let raw = stat_with_times(libc::AT_FDCWD, path, 0)?;
+    let modified = i128::from(raw.st_mtime) * 1_000_000_000 + i128::from(raw.st_mtime_nsec);
+    Ok((Status::from(&raw).identity, modified))
+}
+
+fn status(folder: RawFd, path: &CStr, flags: c_int) -> io::Result<Status> {
+    const ASKED: libc::c_uint = libc::STATX_TYPE | libc::STATX_INO | libc::STATX_SIZE | libc::STATX_BLOCKS;
+    let mut raw = MaybeUninit::<libc::statx>::uninit();
+    // By its number: the C library's own function came long after the system call.
+    // SAFETY: `path` is zero-terminated and `raw` has room for a `struct statx`.
+    let asked = retry(|| unsafe {
+        libc::syscall(libc::SYS_statx, folder, path.as_ptr(), flags, ASKED, raw.as_mut_ptr()) as c_int
+    });
+    match asked {
+        // SAFETY: the call succeeded, so the kernel filled the structure.
+        Ok(_) => Ok(Status::from(&unsafe { raw.assume_init() })),
+        // An old kernel, or one that is told to refuse what it does not know.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+            stat_with_times(folder, path, flags).map(|raw| Status::from(&raw))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn stat_with_times(folder: RawFd, path: &CStr, flags: c_int) -> io::Result<libc::stat> {
     let mut raw = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `raw` has room for a `struct stat`.
-    retry(|| unsafe { libc::fstat(fd, raw.as_mut_ptr()) })?;
+    // SAFETY: `path` is zero-terminated and `raw` has room for a `struct stat`.
+    retry(|| unsafe { libc::fstatat(folder, path.as_ptr(), raw.as_mut_ptr(), flags) })?;
     // SAFETY: the call succeeded, so the kernel filled the structure.
-    Ok(Status::from(&unsafe { raw.assume_init() }))
+    Ok(unsafe { raw.assume_init() })
 }
 
 /// Takes or drops a lock on `len_bytes` bytes (0 is "to the end") without waiting. `false` if another owner is in the way.
@@ -172,7 +197,17 @@ impl From<&libc::stat> for Status {
             is_regular: raw.st_mode & libc::S_IFMT == libc::S_IFREG,
             len_bytes: raw.st_size as u64,
             allocated_bytes: raw.st_blocks as u64 * 512,
-            modified_ns: i128::from(raw.st_mtime) * 1_000_000_000 + i128::from(raw.st_mtime_nsec),
+        }
+    }
+}
+
+impl From<&libc::statx> for Status {
+    fn from(raw: &libc::statx) -> Status {
+        Status {
+            identity: Identity { dev: libc::makedev(raw.stx_dev_major, raw.stx_dev_minor), ino: raw.stx_ino },
+            is_regular: libc::mode_t::from(raw.stx_mode) & libc::S_IFMT == libc::S_IFREG,
+            len_bytes: raw.stx_size,
+            allocated_bytes: raw.stx_blocks * 512,
         }
     }
 }
