@@ -83,7 +83,7 @@ impl Queue {
             return Ok(Vec::new());
         }
         match call(&self.engine, self.sending(messages), None).await? {
-            Reply::Sent(sent) => Ok(sent),
+            Reply::Sent(sent) => Ok(sent.into_vec()),
             other => other.unexpected("messages sent"),
         }
     }

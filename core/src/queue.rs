@@ -282,7 +282,7 @@ impl Queue {
             return Ok(Vec::new());
         }
         match self.engine.call(self.sending(prepared))? {
-            Reply::Sent(sent) => Ok(sent),
+            Reply::Sent(sent) => Ok(sent.into_vec()),
             other => other.unexpected("messages sent"),
         }
     }

@@ -275,7 +275,7 @@ impl Store {
                 return Err(Error::not_found(format!("there is no queue {name:?}")));
             }
         }
-        let operation = Operation::OpenQueue { name: name.to_owned(), semantics, options };
+        let operation = Operation::OpenQueue { name: name.to_owned(), semantics, options: Box::new(options) };
         match self.engine.call(operation)? {
             Reply::Queue { id, semantics } => Ok(Queue::new(Arc::clone(&self.engine), id, name, semantics)),
             other => other.unexpected("a queue"),

@@ -6,6 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 
 use crate::clock::{Clock, Random};
 use crate::engine::operation::{QueueId, SubscriptionId};
+use crate::engine::send::Tables;
 use crate::engine::settled::Settlement;
 use crate::engine::sql;
 use crate::error::Error;
@@ -53,6 +54,8 @@ pub(crate) struct Context<'a> {
     pub(crate) instance: i64,
     /// Earlier settlements of this store, so that a repeat gets the same answer.
     pub(crate) settled: &'a crate::engine::settled::Settled,
+    /// The statements of the last send.
+    pub(crate) tables: Option<Tables<'a>>,
     pub(crate) commit: Commit,
 }
 
@@ -178,7 +181,7 @@ impl<'a> Context<'a> {
         settled: &'a crate::engine::settled::Settled,
     ) -> Self {
         let (clock, random, liveness) = outside;
-        Context { conn, now, clock, random, liveness, instance, settled, commit: Commit::default() }
+        Context { conn, now, clock, random, liveness, instance, settled, tables: None, commit: Commit::default() }
     }
 
     pub(crate) fn connection(&self) -> &'a Connection {

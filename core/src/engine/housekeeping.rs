@@ -314,7 +314,7 @@ impl Housekeeper {
         }
         if engine.any(sql::ANY_EFFECT_FORGOTTEN, now) {
             for _ in 0..SWEEPS_MAX {
-                let forgotten = engine.call_briefly(Operation::Effect(EffectOperation::Forget));
+                let forgotten = engine.call_briefly(Operation::Effect(Box::new(EffectOperation::Forget)));
                 if !matches!(forgotten, Ok(Reply::Effect(EffectReply::Forgotten(count))) if count > 0) {
                     break;
                 }

@@ -7,11 +7,12 @@
 //! Sends that wait for the disk gather: those that come during a sync go into one commit after it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::engine::operation::{Operation, Reply};
+use crate::engine::threads::lock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::futex;
 
@@ -24,64 +25,135 @@ const LEADERLESS: u32 = 1;
 const RUNNING: u32 = 2;
 const DONE: u32 = 3;
 
-/// Operations that go into one commit, or a few.
-pub(crate) struct Group {
-    state: AtomicU32,
-    members: Mutex<Vec<Member>>,
-    /// How many operations wait in it.
-    waiting: AtomicUsize,
-    /// Whether one of them does not wait for the disk.
-    hurried: AtomicBool,
+/// From so many members on, those on other processors are woken from there.
+const RELAYED_MIN: usize = 8;
+
+fn marks(mut set: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let lowest = set & set.wrapping_neg();
+        set &= !lowest;
+        (lowest != 0).then_some(lowest)
+    })
 }
 
-struct Member {
-    operation: Option<Operation>,
-    completion: Option<Completion>,
-    answer: Option<Result<Reply>>,
+/// Operations that go into one commit, or a few. Those who wait for it sleep on its state.
+pub(crate) struct Group {
+    state: AtomicU32,
+    /// The processors that members sleep on.
+    sleepers: AtomicU32,
+    /// Those of them whose members are still to be woken, from there.
+    asleep: AtomicU32,
+    /// Of its members, in order, from when it is done. Each takes its own.
+    answers: OnceLock<Vec<Mutex<Option<Answer>>>>,
 }
 
 impl Group {
     fn new() -> Arc<Self> {
         Arc::new(Group {
             state: AtomicU32::new(FORMING),
-            members: Mutex::new(Vec::new()),
-            waiting: AtomicUsize::new(0),
-            hurried: AtomicBool::new(false),
+            sleepers: AtomicU32::new(0),
+            asleep: AtomicU32::new(0),
+            answers: OnceLock::new(),
         })
     }
 
-    fn members(&self) -> MutexGuard<'_, Vec<Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    fn set(&self, state: u32) {
+        self.state.store(state, Ordering::SeqCst);
     }
 
-    fn set(&self, state: u32, wakes: u32) {
-        self.state.store(state, Ordering::SeqCst);
-        if wakes > 0 {
-            futex::wake(&self.state, wakes);
+    fn is(&self, state: u32) -> bool {
+        self.state.load(Ordering::SeqCst) == state
+    }
+
+    /// Sleeps while the group is in this state. Returns on which processor.
+    fn sleep(&self, state: u32, timeout: Option<Duration>) -> u32 {
+        let processor = futex::processor_mark();
+        self.sleepers.fetch_or(processor, Ordering::SeqCst);
+        futex::wait_marked(&self.state, state, timeout, processor);
+        processor
+    }
+
+    /// Wakes one member, whoever that is.
+    fn wake_one(&self) {
+        futex::wake(&self.state, 1);
+    }
+
+    /// Wakes those whom the answers are for.
+    ///
+    /// Many are woken from the processor that they sleep on: to wake a thread of another one costs several times as much. So
+    /// one is woken on each of the others, and the first of them to run wakes the rest there.
+    fn end(&self, members: usize) {
+        let here = futex::processor_mark();
+        let elsewhere = if members < RELAYED_MIN { 0 } else { self.sleepers.load(Ordering::SeqCst) & !here };
+        self.asleep.store(elsewhere, Ordering::SeqCst);
+        self.set(DONE);
+        for processor in marks(elsewhere) {
+            futex::wake_marked(&self.state, 1, processor);
+        }
+        futex::wake_marked(&self.state, u32::MAX, !elsewhere);
+        for processor in marks(elsewhere) {
+            self.wake_rest(processor);
         }
     }
 
-    fn add(&self, operation: Operation, completion: Option<Completion>) -> usize {
-        let synced = matches!(operation, Operation::Send { synced: true, .. });
-        let mut members = self.members();
-        members.push(Member { operation: Some(operation), completion, answer: None });
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        self.hurried.fetch_or(!synced, Ordering::SeqCst);
-        members.len() - 1
-    }
-
-    fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
-    }
-
-    fn is_patient(&self) -> bool {
-        !self.hurried.load(Ordering::SeqCst)
+    /// Wakes those that still sleep on a processor, unless somebody has.
+    fn wake_rest(&self, processor: u32) {
+        if self.asleep.load(Ordering::SeqCst) & processor != 0
+            && self.asleep.fetch_and(!processor, Ordering::SeqCst) & processor != 0
+        {
+            futex::wake_marked(&self.state, u32::MAX, processor);
+        }
     }
 
     fn take_answer(&self, index: usize) -> Result<Reply> {
-        self.members()[index].answer.take().unwrap_or_else(|| {
-            Err(Error::new(ErrorKind::Storage, "invariant: the leader left an operation without an answer"))
-        })
+        let own = self.answers.get().and_then(|answers| answers.get(index));
+        own.and_then(|own| lock(own).take()).map_or_else(
+            || Err(Error::new(ErrorKind::Storage, "invariant: the leader left an operation without an answer")),
+            |answer| answer.reply,
+        )
+    }
+}
+
+struct Answer {
+    reply: Result<Reply>,
+    /// Comes back to be dropped where it was made: memory is freed more cheaply there, and by all of them at once.
+    _operation: Operation,
+}
+
+struct Member {
+    /// None once it was taken back.
+    operation: Option<Operation>,
+    completion: Option<Completion>,
+}
+
+/// What becomes of a member's answer.
+enum Caller {
+    /// It took its operation back.
+    Gone,
+    Waits,
+    IsTold(Completion),
+}
+
+/// The group that callers join.
+struct Forming {
+    group: Arc<Group>,
+    members: Vec<Member>,
+    /// How many of their operations wait.
+    waiting: usize,
+    /// Whether one of them does not wait for the disk.
+    hurried: bool,
+}
+
+impl Forming {
+    fn with_room_for(members: usize) -> Self {
+        Forming { group: Group::new(), members: Vec::with_capacity(members), waiting: 0, hurried: false }
+    }
+
+    fn add(&mut self, operation: Operation, completion: Option<Completion>) -> usize {
+        self.hurried |= !matches!(operation, Operation::Send { synced: true, .. });
+        self.waiting += 1;
+        self.members.push(Member { operation: Some(operation), completion });
+        self.members.len() - 1
     }
 }
 
@@ -95,7 +167,7 @@ struct TurnState {
     /// Groups that are committed and not yet synced. Sends that come meanwhile would wait for the disk anyway: they
     /// gather, and go into one commit when the sync has ended.
     syncing: usize,
-    forming: Arc<Group>,
+    forming: Forming,
     /// Transactions of the application that wait for their turn.
     transactions: VecDeque<Arc<Ticket>>,
     /// Whose turn it is when both wait: they alternate.
@@ -105,11 +177,25 @@ struct TurnState {
 impl TurnState {
     /// Whether the forming group is to wait for the sync that is under way.
     fn gathers(&self) -> bool {
-        self.syncing > 0 && self.forming.is_patient()
+        self.syncing > 0 && !self.forming.hurried
     }
 
     fn group_waits(&self) -> bool {
-        self.forming.waiting() > 0
+        self.forming.waiting > 0
+    }
+
+    /// What has formed goes to who leads it; who comes from now on forms the next group, most often as large.
+    fn take_forming(&mut self) -> Forming {
+        self.forming.group.set(RUNNING);
+        let next = Forming::with_room_for(self.forming.members.len());
+        std::mem::replace(&mut self.forming, next)
+    }
+
+    /// Lets whoever comes first lead what has formed: one of its members, to be woken, or the next to join.
+    fn offer_forming(&mut self) -> Arc<Group> {
+        self.busy = true;
+        self.forming.group.set(LEADERLESS);
+        Arc::clone(&self.forming.group)
     }
 }
 
@@ -121,7 +207,7 @@ pub(crate) struct Ticket {
 /// What runs a group: one commit, with its answers; then the sync they need.
 pub(crate) trait Run {
     /// Runs the operations and returns their answers, in order.
-    fn commit(&self, operations: &[&Operation]) -> Finished;
+    fn commit(&self, operations: &[Operation]) -> Finished;
     /// Makes the answers true: syncs what must be on disk, wakes whom it concerns. May change answers to errors.
     fn finish(&self, finished: &mut Finished);
 }
@@ -142,7 +228,7 @@ impl Turn {
             state: Mutex::new(TurnState {
                 busy: false,
                 syncing: 0,
-                forming: Group::new(),
+                forming: Forming::with_room_for(1),
                 transactions: VecDeque::new(),
                 transaction_last: false,
             }),
@@ -150,17 +236,16 @@ impl Turn {
     }
 
     fn lock(&self) -> MutexGuard<'_, TurnState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Runs an operation and waits for its answer, for at most `patience` until it begins.
     pub(crate) fn call(&self, operation: Operation, patience: Duration, runner: &impl Run) -> Result<Reply> {
-        let (group, index, lead) = self.join(operation);
-        if lead {
-            self.lead(&group, runner);
-            return group.take_answer(index);
+        let (group, index, led) = self.join(operation);
+        match led {
+            Some(forming) => self.lead(forming, runner),
+            None => self.follow(&group, Some((index, patience)), runner)?,
         }
-        self.follow(&group, Some((index, patience)), runner)?;
         group.take_answer(index)
     }
 
@@ -169,26 +254,25 @@ impl Turn {
     #[cfg(feature = "tokio")]
     pub(crate) fn submit(&self, operation: Operation, completion: Completion) -> Arc<Group> {
         let mut turn = self.lock();
-        let group = Arc::clone(&turn.forming);
-        group.add(operation, Some(completion));
-        if !turn.busy && !turn.gathers() {
-            turn.busy = true;
-            group.set(LEADERLESS, 1);
+        turn.forming.add(operation, Some(completion));
+        if turn.busy || turn.gathers() {
+            return Arc::clone(&turn.forming.group);
         }
+        let group = turn.offer_forming();
+        drop(turn);
+        group.wake_one();
         group
     }
 
-    fn join(&self, operation: Operation) -> (Arc<Group>, usize, bool) {
+    /// Adds an operation. With the group, if it is now the caller's to lead.
+    fn join(&self, operation: Operation) -> (Arc<Group>, usize, Option<Forming>) {
         let mut turn = self.lock();
-        let group = Arc::clone(&turn.forming);
-        let index = group.add(operation, None);
-        let lead = !turn.busy && !turn.gathers();
-        if lead {
-            turn.busy = true;
-            turn.forming = Group::new();
-            group.state.store(RUNNING, Ordering::SeqCst);
-        }
-        (group, index, lead)
+        let group = Arc::clone(&turn.forming.group);
+        let index = turn.forming.add(operation, None);
+        let leads = !turn.busy && !turn.gathers();
+        turn.busy |= leads;
+        let led = leads.then(|| turn.take_forming());
+        (group, index, led)
     }
 
     /// Waits until the group is done, leading it if nobody does. With `patient`, a member and how long it waits to begin.
@@ -198,20 +282,25 @@ impl Turn {
         patient: Option<(usize, Duration)>,
         runner: &impl Run,
     ) -> Result<()> {
-        let since = Instant::now();
+        let mut since = None;
+        let mut slept_on = 0;
         loop {
             let state = group.state.load(Ordering::SeqCst);
             match state {
-                DONE => return Ok(()),
+                DONE => {
+                    group.wake_rest(slept_on);
+                    return Ok(());
+                }
                 LEADERLESS => {
-                    if self.take_over(group) {
-                        self.lead(group, runner);
+                    if let Some(forming) = self.take_over(group) {
+                        self.lead(forming, runner);
                         return Ok(());
                     }
                 }
-                _ => {
+                FORMING => {
+                    let since = *since.get_or_insert_with(Instant::now);
                     let left = patient.map(|(_, patience)| patience.saturating_sub(since.elapsed()));
-                    if let (FORMING, Some((index, patience)), Some(Duration::ZERO)) = (state, patient, left)
+                    if let (Some((index, patience)), Some(Duration::ZERO)) = (patient, left)
                         && self.withdraw(group, index)
                     {
                         return Err(Error::new(
@@ -219,40 +308,45 @@ impl Turn {
                             format!("another transaction of this store took longer than {patience:?}"),
                         ));
                     }
-                    let sleep = if state == FORMING { left } else { None };
-                    futex::wait(&group.state, state, sleep);
+                    slept_on = group.sleep(FORMING, left);
                 }
+                running => slept_on = group.sleep(running, None),
             }
         }
     }
 
-    fn take_over(&self, group: &Arc<Group>) -> bool {
+    /// Takes a group that nobody leads, unless somebody else has.
+    fn take_over(&self, group: &Arc<Group>) -> Option<Forming> {
         let mut turn = self.lock();
-        let won = group.state.compare_exchange(LEADERLESS, RUNNING, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-        if won && Arc::ptr_eq(&turn.forming, group) {
-            turn.forming = Group::new();
-        }
-        won
+        group.is(LEADERLESS).then(|| turn.take_forming())
     }
 
     /// Takes an operation back that nobody began. Returns false if somebody did.
     fn withdraw(&self, group: &Arc<Group>, index: usize) -> bool {
-        let turn = self.lock();
-        if !Arc::ptr_eq(&turn.forming, group) || group.state.load(Ordering::SeqCst) != FORMING {
+        let mut turn = self.lock();
+        if !group.is(FORMING) {
             return false;
         }
-        group.members()[index].operation = None;
-        group.waiting.fetch_sub(1, Ordering::SeqCst);
+        turn.forming.members[index].operation = None;
+        turn.forming.waiting -= 1;
         true
     }
 
-    fn lead(&self, group: &Group, runner: &impl Run) {
-        let taken: Vec<(usize, Operation)> = {
-            let mut members = group.members();
-            let waiting = members.iter_mut().enumerate();
-            waiting.filter_map(|(index, member)| member.operation.take().map(|operation| (index, operation))).collect()
-        };
-        let operations: Vec<&Operation> = taken.iter().map(|(_, operation)| operation).collect();
+    fn lead(&self, forming: Forming, runner: &impl Run) {
+        let Forming { group, members, .. } = forming;
+        let count = members.len();
+        let mut operations = Vec::with_capacity(count);
+        let mut callers = Vec::with_capacity(count);
+        for Member { operation, completion } in members {
+            callers.push(match (&operation, completion) {
+                (None, _) => Caller::Gone,
+                (Some(_), None) => Caller::Waits,
+                (Some(_), Some(completion)) => Caller::IsTold(completion),
+            });
+            operations.extend(operation);
+        }
+        // The only member is the one that leads.
+        let alone = matches!(callers[..], [Caller::Waits]);
         let mut finished = runner.commit(&operations);
         let syncs = finished.sync.is_some();
         if syncs {
@@ -260,25 +354,28 @@ impl Turn {
         }
         self.pass_on();
         runner.finish(&mut finished);
+        let mut answers = finished.answers.into_iter().zip(operations);
         let mut completions = Vec::new();
-        let alone;
-        {
-            let mut members = group.members();
-            alone = members.len() == 1 && members[0].completion.is_none();
-            for ((index, _), answer) in taken.iter().zip(finished.answers) {
-                match members[*index].completion.take() {
-                    Some(completion) => completions.push((completion, answer)),
-                    None => members[*index].answer = Some(answer),
-                }
+        let mut own = |caller| match caller {
+            Caller::Gone => None,
+            Caller::Waits => answers.next().map(|(reply, operation)| Answer { reply, _operation: operation }),
+            Caller::IsTold(completion) => {
+                completions.extend(answers.next().map(|(reply, _)| (completion, reply)));
+                None
             }
+        };
+        let told = group.answers.set(callers.into_iter().map(|caller| Mutex::new(own(caller))).collect());
+        debug_assert!(told.is_ok(), "a group is led once");
+        if alone {
+            group.set(DONE);
+        } else {
+            group.end(count);
         }
-        // The only member is the one that leads.
-        group.set(DONE, if alone { 0 } else { i32::MAX as u32 });
         if syncs {
             self.end_sync();
         }
-        for (completion, answer) in completions {
-            completion(answer);
+        for (completion, reply) in completions {
+            completion(reply);
         }
     }
 
@@ -295,7 +392,9 @@ impl Turn {
         }
         turn.transaction_last = false;
         if group_waits {
-            turn.forming.set(LEADERLESS, 1);
+            let group = turn.offer_forming();
+            drop(turn);
+            group.wake_one();
         } else {
             turn.busy = false;
         }
@@ -306,8 +405,9 @@ impl Turn {
         let mut turn = self.lock();
         turn.syncing -= 1;
         if !turn.busy && turn.group_waits() && !turn.gathers() {
-            turn.busy = true;
-            turn.forming.set(LEADERLESS, 1);
+            let group = turn.offer_forming();
+            drop(turn);
+            group.wake_one();
         }
     }
 

@@ -304,7 +304,7 @@ impl Engine {
         &self.files.side
     }
 
-    fn commit_chunk(&self, operations: &[&Operation], finished: &mut Finished) {
+    fn commit_chunk(&self, operations: &[Operation], finished: &mut Finished) {
         let refuse = |finished: &mut Finished, error: Error| {
             finished.answers.extend(operations.iter().map(|_| Err(error.clone())));
         };
@@ -461,7 +461,7 @@ impl Engine {
 }
 
 impl Run for Engine {
-    fn commit(&self, operations: &[&Operation]) -> Finished {
+    fn commit(&self, operations: &[Operation]) -> Finished {
         let mut finished =
             Finished { answers: Vec::with_capacity(operations.len()), sync: None, awaits: None, wakes: Vec::new() };
         let mut rest = operations;

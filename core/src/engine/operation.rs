@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::delivery::RawDelivery;
 use crate::engine::effect::operation::{EffectOperation, EffectReply};
 use crate::error::{Error, Result};
@@ -90,7 +92,7 @@ pub(crate) enum Operation {
     OpenQueue {
         name: String,
         semantics: Option<Semantics>,
-        options: QueueOptions,
+        options: Box<QueueOptions>,
     },
     Subscribe {
         queue: QueueId,
@@ -132,7 +134,7 @@ pub(crate) enum Operation {
         after: (i64, i64),
     },
     ForgetKeys,
-    Effect(EffectOperation),
+    Effect(Box<EffectOperation>),
     /// Nothing of its own: what programs did through SQL is dealt with before every operation.
     Absorb,
 }
@@ -199,9 +201,12 @@ pub(crate) struct Received {
     pub(crate) next_due: Option<Millis>,
 }
 
+/// What became of the messages of a send, in order: most often of one.
+pub(crate) type Sents = SmallVec<[Sent; 1]>;
+
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Sent(Vec<Sent>),
+    Sent(Sents),
     Received(Received),
     Settled(Vec<Receipt>),
     Queue { id: QueueId, semantics: Semantics },

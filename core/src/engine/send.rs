@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, OptionalExtension};
+use smallvec::SmallVec;
 
 use crate::engine::context::{Context, Outcome, QueueRow};
-use crate::engine::operation::{Prepared, QueueId, Sent};
+use crate::engine::operation::{Prepared, QueueId, Sent, Sents};
 use crate::engine::sql;
 use crate::error::Error;
 use crate::limits::PRIORITY_DEFAULT;
@@ -23,7 +24,7 @@ enum Planned {
     SameAs(usize),
 }
 
-pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) -> Outcome<Vec<Sent>> {
+pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) -> Outcome<Sents> {
     let queue = cx.queue(queue)?;
     let plan = plan(cx, &queue, messages)?;
     check_room(cx, &queue, messages, &plan)?;
@@ -31,11 +32,9 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
         cx.run(sql::QUEUE_ORDERED, [queue.id.0])?;
         cx.queue_changed();
     }
-    let mut sent: Vec<Sent> = Vec::with_capacity(messages.len());
+    let mut sent = Sents::with_capacity(messages.len());
     let mut added = 0;
-    let keyed = messages.iter().any(|prepared| prepared.message.key.is_some());
-    let ledger = if keyed { Some(cx.statement(sql::LEDGER_PUT)?) } else { None };
-    let mut into = Tables { log: cx.statement(sql::MESSAGE_INSERT)?, ledger };
+    let mut into = Tables::take(cx)?;
     for (prepared, planned) in messages.iter().zip(plan) {
         sent.push(match planned {
             Planned::Known(id) => Sent { id: MessageId::from_stored(id), duplicate: true },
@@ -46,11 +45,13 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
             }
         });
     }
+    cx.tables = Some(into);
     if added > 0 && queue.semantics == Semantics::AtLeastOnce {
-        let mut priorities: Vec<u8> = messages.iter().map(priority).collect();
-        priorities.dedup();
-        for priority in priorities {
-            cx.reserve_ids(queue.id, priority)?;
+        let mut reserved = None;
+        for priority in messages.iter().map(priority) {
+            if reserved.replace(priority) != Some(priority) {
+                cx.reserve_ids(queue.id, priority)?;
+            }
         }
     }
     // A duplicate's original may be committed by someone else and not yet be on disk: it is synced all the same.
@@ -63,10 +64,10 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
     Ok(sent)
 }
 
-fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<Vec<Planned>> {
+fn plan(cx: &Context<'_>, queue: &QueueRow, messages: &[Prepared]) -> Outcome<SmallVec<[Planned; 1]>> {
     let mut earlier: HashMap<&str, usize> = HashMap::new();
     let mut ledger = None;
-    let mut plan = Vec::with_capacity(messages.len());
+    let mut plan = SmallVec::with_capacity(messages.len());
     for (index, prepared) in messages.iter().enumerate() {
         let Some((key, fingerprint)) = prepared.message.key.as_deref().zip(prepared.fingerprint.as_ref()) else {
             if queue.semantics == Semantics::ExactlyOnce {
@@ -131,14 +132,29 @@ fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared], pla
     Ok(())
 }
 
-/// The statements of one send, looked up once.
-struct Tables<'a> {
+/// The statements that send, looked up once for all sends of a commit.
+pub(crate) struct Tables<'a> {
     log: CachedStatement<'a>,
-    /// Where a message has a key.
+    /// From the first message with a key on.
     ledger: Option<CachedStatement<'a>>,
 }
 
-fn insert(cx: &mut Context<'_>, into: &mut Tables<'_>, queue: &QueueRow, prepared: &Prepared) -> Outcome<MessageId> {
+impl<'a> Tables<'a> {
+    /// Those of the commit's last send, which are to be put back for the next one.
+    fn take(cx: &mut Context<'a>) -> rusqlite::Result<Self> {
+        match cx.tables.take() {
+            Some(tables) => Ok(tables),
+            None => Ok(Tables { log: cx.statement(sql::MESSAGE_INSERT)?, ledger: None }),
+        }
+    }
+}
+
+fn insert<'a>(
+    cx: &mut Context<'a>,
+    into: &mut Tables<'a>,
+    queue: &QueueRow,
+    prepared: &Prepared,
+) -> Outcome<MessageId> {
     let message = &prepared.message;
     let id = cx.next_id(queue.id, priority(prepared))?;
     let due_at = match message.due {
@@ -158,8 +174,12 @@ fn insert(cx: &mut Context<'_>, into: &mut Tables<'_>, queue: &QueueRow, prepare
         prepared.headers.as_deref(),
         message.body.as_slice(),
     ))?;
-    if let (Some(key), Some(fingerprint), Some(ledger)) = (&message.key, &prepared.fingerprint, &mut into.ledger) {
+    if let (Some(key), Some(fingerprint)) = (&message.key, &prepared.fingerprint) {
         let forget_at = queue.window_ms.map(|window| cx.now.get().saturating_add(window));
+        let ledger = match &mut into.ledger {
+            Some(ledger) => ledger,
+            none => none.insert(cx.statement(sql::LEDGER_PUT)?),
+        };
         ledger.execute((queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
     }
     Ok(MessageId::from_stored(id))

@@ -103,7 +103,7 @@ impl Writer {
 
     /// Runs the operations in one commit. What SQLite fails on is tried once more by itself, so that one operation's
     /// trouble is not another's.
-    pub(crate) fn run(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
+    pub(crate) fn run(&mut self, operations: &[Operation], outside: Outside<'_>) -> Committed {
         if self.log_is_full() {
             // The reader that made it so may have ended.
             self.checkpoint(outside.side, CHECKPOINT_PASSIVE);
@@ -126,10 +126,10 @@ impl Writer {
         }
     }
 
-    fn each(&mut self, operations: &[&Operation], outside: Outside<'_>) -> Committed {
+    fn each(&mut self, operations: &[Operation], outside: Outside<'_>) -> Committed {
         let mut all = Committed::default();
         for operation in operations {
-            match self.attempt(&[operation], outside) {
+            match self.attempt(std::slice::from_ref(operation), outside) {
                 Ok(one) => {
                     all.answers.extend(one.answers);
                     all.commit.needs_sync |= one.commit.needs_sync;
@@ -144,7 +144,7 @@ impl Writer {
         all
     }
 
-    fn attempt(&mut self, operations: &[&Operation], outside: Outside<'_>) -> rusqlite::Result<Committed> {
+    fn attempt(&mut self, operations: &[Operation], outside: Outside<'_>) -> rusqlite::Result<Committed> {
         let mut committed = Committed::default();
         self.begin()?;
         let known = self.known.take().filter(|(version, _)| data_version(&self.conn) == Some(*version));
@@ -174,7 +174,7 @@ impl Writer {
     /// `alone` says that nobody else has written since the last commit, and nothing through SQL.
     fn fill(
         &mut self,
-        operations: &[&Operation],
+        operations: &[Operation],
         outside: Outside<'_>,
         alone: bool,
         committed: &mut Committed,

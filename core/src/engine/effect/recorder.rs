@@ -72,7 +72,7 @@ impl Engine {
     }
 
     pub(crate) fn call_effect(&self, operation: EffectOperation) -> Result<EffectReply> {
-        match self.call(Operation::Effect(operation))? {
+        match self.call(Operation::Effect(Box::new(operation)))? {
             Reply::Effect(reply) => Ok(reply),
             other => other.unexpected("an effect"),
         }
@@ -100,7 +100,7 @@ impl Engine {
     pub(crate) fn record_again(&self) {
         let waiting = std::mem::take(&mut *self.recorder.unrecorded());
         for finish in waiting {
-            let again = self.call_briefly(Operation::Effect(EffectOperation::Finish(finish.clone())));
+            let again = self.call_briefly(Operation::Effect(Box::new(EffectOperation::Finish(finish.clone()))));
             if again.is_err_and(|error| error.kind() != ErrorKind::Conflict) {
                 self.recorder.unrecorded().push(finish);
             }
