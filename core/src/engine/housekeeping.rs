@@ -53,6 +53,10 @@ struct State {
     stop: bool,
     /// How many receivers of this process sleep on each word.
     sleepers: BTreeMap<usize, usize>,
+    /// Somebody went to sleep since the last look.
+    dozed: bool,
+    /// The next look is so far off that who goes to sleep must ask for one.
+    resting: bool,
     kept: Vec<Weak<dyn Keep>>,
     /// Something came that must be looked at now.
     poked: bool,
@@ -92,13 +96,14 @@ impl House {
         House { shared: Arc::new(Shared::default()), thread: Mutex::new(None) }
     }
 
-    /// Counts a receiver that is about to sleep on a word.
+    /// Counts a receiver that is about to sleep on a word. One that often does so for a moment wakes nobody by it.
     pub(crate) fn sleeper(&self, word: usize) -> Sleeper {
         let mut state = self.shared.lock();
-        let first = state.sleepers.is_empty();
         *state.sleepers.entry(word).or_default() += 1;
+        state.dozed = true;
+        let resting = std::mem::take(&mut state.resting);
         drop(state);
-        if first {
+        if resting {
             self.shared.poke();
         }
         Sleeper { shared: Arc::clone(&self.shared), word }
@@ -163,6 +168,8 @@ struct Housekeeper {
     /// For checkpoints and looks; none in memory.
     conn: Option<Connection>,
     swept_at: Instant,
+    /// When somebody was last seen to sleep, or to have slept.
+    dozed_at: Option<Instant>,
     data_version: i64,
     /// The head of the log's shared memory at the last look.
     log_head: Option<[u8; LOG_HEAD_BYTES]>,
@@ -179,6 +186,7 @@ impl Housekeeper {
             shared,
             conn,
             swept_at: Instant::now(),
+            dozed_at: None,
             data_version: 0,
             log_head: None,
             others: None,
@@ -189,6 +197,7 @@ impl Housekeeper {
 
     fn run(mut self, engine: &Weak<Engine>) {
         let mut pause = IDLE_EVERY;
+        self.shared.lock().resting = true;
         loop {
             let work = {
                 let state = self.shared.lock();
@@ -202,7 +211,13 @@ impl Housekeeper {
                 }
                 state.poked = false;
                 state.kept.retain(|kept| kept.strong_count() > 0);
-                Work { watched: !state.sleepers.is_empty(), kept: state.kept.clone() }
+                let watched = !state.sleepers.is_empty();
+                if std::mem::take(&mut state.dozed) || watched {
+                    self.dozed_at = Some(Instant::now());
+                }
+                let awake = !state.kept.is_empty() || self.dozed_at.is_some_and(|at| at.elapsed() < IDLE_EVERY);
+                state.resting = !awake;
+                Work { awake, watched, kept: state.kept.clone() }
             };
             let Some(engine) = engine.upgrade() else { return };
             pause = self.tick(&engine, &work);
@@ -211,7 +226,7 @@ impl Housekeeper {
 
     /// Does what is due, and says when to look again.
     fn tick(&mut self, engine: &Engine, work: &Work) -> Duration {
-        let mut pause = if work.watched || !work.kept.is_empty() { WATCH_EVERY } else { IDLE_EVERY };
+        let mut pause = if work.awake { WATCH_EVERY } else { IDLE_EVERY };
         if let Some(left) = engine.end_overdue_transaction() {
             pause = pause.min(left);
         }
@@ -331,6 +346,8 @@ impl Housekeeper {
 }
 
 struct Work {
+    /// Somebody sleeps, did a moment ago, or is kept going.
+    awake: bool,
     watched: bool,
     kept: Vec<Weak<dyn Keep>>,
 }
