@@ -59,7 +59,7 @@ pub(crate) fn single_send(plan: &Plan, report: &mut Report) -> Outcome<()> {
 /// The rate of 64 threads that each wait for their own synced send, beside the rate of one.
 pub(crate) fn threads(plan: &Plan, report: &mut Report) -> Outcome<()> {
     let ours = Ours::open(&plan.file("ours"), Semantics::AtLeastOnce)?;
-    let (alone, each) = (plan.size(2000, 20), plan.size(600, 3));
+    let (alone, each) = (plan.size(2000, 20), plan.size(1500, 3));
     let pairs =
         alternate(plan.runs, || send_from_threads(&ours, THREADS, each), || send_from_threads(&ours, 1, alone))?;
     ours.verify_ready((alone + THREADS * each) * (plan.runs + 1))?;

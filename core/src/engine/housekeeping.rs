@@ -53,13 +53,21 @@ struct State {
     stop: bool,
     /// How many receivers of this process sleep on each word.
     sleepers: BTreeMap<usize, usize>,
-    /// Somebody went to sleep since the last look.
-    dozed: bool,
-    /// The next look is so far off that who goes to sleep must ask for one.
-    resting: bool,
+    pace: Pace,
     kept: Vec<Weak<dyn Keep>>,
     /// Something came that must be looked at now.
     poked: bool,
+}
+
+/// Whether the next look comes soon.
+#[derive(Default, PartialEq, Eq)]
+enum Pace {
+    /// It is so far off that who goes to sleep must ask for one.
+    #[default]
+    Resting,
+    Awake,
+    /// It comes soon, and somebody went to sleep since the last one.
+    Dozed,
 }
 
 impl Shared {
@@ -100,10 +108,9 @@ impl House {
     pub(crate) fn sleeper(&self, word: usize) -> Sleeper {
         let mut state = self.shared.lock();
         *state.sleepers.entry(word).or_default() += 1;
-        state.dozed = true;
-        let resting = std::mem::take(&mut state.resting);
+        let before = std::mem::replace(&mut state.pace, Pace::Dozed);
         drop(state);
-        if resting {
+        if before == Pace::Resting {
             self.shared.poke();
         }
         Sleeper { shared: Arc::clone(&self.shared), word }
@@ -197,7 +204,6 @@ impl Housekeeper {
 
     fn run(mut self, engine: &Weak<Engine>) {
         let mut pause = IDLE_EVERY;
-        self.shared.lock().resting = true;
         loop {
             let work = {
                 let state = self.shared.lock();
@@ -212,11 +218,11 @@ impl Housekeeper {
                 state.poked = false;
                 state.kept.retain(|kept| kept.strong_count() > 0);
                 let watched = !state.sleepers.is_empty();
-                if std::mem::take(&mut state.dozed) || watched {
+                if state.pace == Pace::Dozed || watched {
                     self.dozed_at = Some(Instant::now());
                 }
                 let awake = !state.kept.is_empty() || self.dozed_at.is_some_and(|at| at.elapsed() < IDLE_EVERY);
-                state.resting = !awake;
+                state.pace = if awake { Pace::Awake } else { Pace::Resting };
                 Work { awake, watched, kept: state.kept.clone() }
             };
             let Some(engine) = engine.upgrade() else { return };

@@ -25,36 +25,16 @@ const LEADERLESS: u32 = 1;
 const RUNNING: u32 = 2;
 const DONE: u32 = 3;
 
-/// From so many members on, those on other processors are woken from there.
-const RELAYED_MIN: usize = 8;
-
-fn marks(mut set: u32) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        let lowest = set & set.wrapping_neg();
-        set &= !lowest;
-        (lowest != 0).then_some(lowest)
-    })
-}
-
 /// Operations that go into one commit, or a few. Those who wait for it sleep on its state.
 pub(crate) struct Group {
     state: AtomicU32,
-    /// The processors that members sleep on.
-    sleepers: AtomicU32,
-    /// Those of them whose members are still to be woken, from there.
-    asleep: AtomicU32,
     /// Of its members, in order, from when it is done. Each takes its own.
     answers: OnceLock<Vec<Mutex<Option<Answer>>>>,
 }
 
 impl Group {
     fn new() -> Arc<Self> {
-        Arc::new(Group {
-            state: AtomicU32::new(FORMING),
-            sleepers: AtomicU32::new(0),
-            asleep: AtomicU32::new(0),
-            answers: OnceLock::new(),
-        })
+        Arc::new(Group { state: AtomicU32::new(FORMING), answers: OnceLock::new() })
     }
 
     fn set(&self, state: u32) {
@@ -65,44 +45,8 @@ impl Group {
         self.state.load(Ordering::SeqCst) == state
     }
 
-    /// Sleeps while the group is in this state. Returns on which processor.
-    fn sleep(&self, state: u32, timeout: Option<Duration>) -> u32 {
-        let processor = futex::processor_mark();
-        self.sleepers.fetch_or(processor, Ordering::SeqCst);
-        futex::wait_marked(&self.state, state, timeout, processor);
-        processor
-    }
-
-    /// Wakes one member, whoever that is.
-    fn wake_one(&self) {
-        futex::wake(&self.state, 1);
-    }
-
-    /// Wakes those whom the answers are for.
-    ///
-    /// Many are woken from the processor that they sleep on: to wake a thread of another one costs several times as much. So
-    /// one is woken on each of the others, and the first of them to run wakes the rest there.
-    fn end(&self, members: usize) {
-        let here = futex::processor_mark();
-        let elsewhere = if members < RELAYED_MIN { 0 } else { self.sleepers.load(Ordering::SeqCst) & !here };
-        self.asleep.store(elsewhere, Ordering::SeqCst);
-        self.set(DONE);
-        for processor in marks(elsewhere) {
-            futex::wake_marked(&self.state, 1, processor);
-        }
-        futex::wake_marked(&self.state, u32::MAX, !elsewhere);
-        for processor in marks(elsewhere) {
-            self.wake_rest(processor);
-        }
-    }
-
-    /// Wakes those that still sleep on a processor, unless somebody has.
-    fn wake_rest(&self, processor: u32) {
-        if self.asleep.load(Ordering::SeqCst) & processor != 0
-            && self.asleep.fetch_and(!processor, Ordering::SeqCst) & processor != 0
-        {
-            futex::wake_marked(&self.state, u32::MAX, processor);
-        }
+    fn wake(&self, members: u32) {
+        futex::wake(&self.state, members);
     }
 
     fn take_answer(&self, index: usize) -> Result<Reply> {
@@ -260,7 +204,7 @@ impl Turn {
         }
         let group = turn.offer_forming();
         drop(turn);
-        group.wake_one();
+        group.wake(1);
         group
     }
 
@@ -283,14 +227,10 @@ impl Turn {
         runner: &impl Run,
     ) -> Result<()> {
         let mut since = None;
-        let mut slept_on = 0;
         loop {
             let state = group.state.load(Ordering::SeqCst);
             match state {
-                DONE => {
-                    group.wake_rest(slept_on);
-                    return Ok(());
-                }
+                DONE => return Ok(()),
                 LEADERLESS => {
                     if let Some(forming) = self.take_over(group) {
                         self.lead(forming, runner);
@@ -308,9 +248,11 @@ impl Turn {
                             format!("another transaction of this store took longer than {patience:?}"),
                         ));
                     }
-                    slept_on = group.sleep(FORMING, left);
+                    futex::wait(&group.state, FORMING, left);
                 }
-                running => slept_on = group.sleep(running, None),
+                running => {
+                    futex::wait(&group.state, running, None);
+                }
             }
         }
     }
@@ -334,9 +276,8 @@ impl Turn {
 
     fn lead(&self, forming: Forming, runner: &impl Run) {
         let Forming { group, members, .. } = forming;
-        let count = members.len();
-        let mut operations = Vec::with_capacity(count);
-        let mut callers = Vec::with_capacity(count);
+        let mut operations = Vec::with_capacity(members.len());
+        let mut callers = Vec::with_capacity(members.len());
         for Member { operation, completion } in members {
             callers.push(match (&operation, completion) {
                 (None, _) => Caller::Gone,
@@ -366,10 +307,9 @@ impl Turn {
         };
         let told = group.answers.set(callers.into_iter().map(|caller| Mutex::new(own(caller))).collect());
         debug_assert!(told.is_ok(), "a group is led once");
-        if alone {
-            group.set(DONE);
-        } else {
-            group.end(count);
+        group.set(DONE);
+        if !alone {
+            group.wake(u32::MAX);
         }
         if syncs {
             self.end_sync();
@@ -394,7 +334,7 @@ impl Turn {
         if group_waits {
             let group = turn.offer_forming();
             drop(turn);
-            group.wake_one();
+            group.wake(1);
         } else {
             turn.busy = false;
         }
@@ -407,7 +347,7 @@ impl Turn {
         if !turn.busy && turn.group_waits() && !turn.gathers() {
             let group = turn.offer_forming();
             drop(turn);
-            group.wake_one();
+            group.wake(1);
         }
     }
 

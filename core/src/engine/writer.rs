@@ -179,7 +179,7 @@ impl Writer {
         alone: bool,
         committed: &mut Committed,
     ) -> rusqlite::Result<()> {
-        let added: u64 = operations.iter().map(|operation| operation.bytes_added()).sum();
+        let added: u64 = operations.iter().map(Operation::bytes_added).sum();
         let room = if added > 0 { self.make_room(added) } else { Ok(()) };
         let parts = (outside.clock, outside.random, outside.liveness);
         let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled);
