@@ -6,6 +6,7 @@
 
 mod args;
 mod bare;
+mod bare_group;
 mod children;
 mod load;
 mod machine;

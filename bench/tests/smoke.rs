@@ -24,6 +24,8 @@ fn every_measurement_runs_at_small_sizes_and_is_in_the_table() {
         "| receive+ack x1000, at-least-once, not synced |",
         "| one synced send over the bare commit, at-least-once |",
         "| 64 threads, one synced send at a time, beside one thread |",
+        "| 64 threads, one synced send at a time, bare SQLite with the least of group commits, beside one thread of it |",
+        "| 64 threads, one synced send at a time, beside that |",
         "| receive+ack x100, time at a backlog of ",
         "| statistics at a backlog of ",
         "| send with a random key, ",

@@ -7,8 +7,9 @@ use onceward::{Message, Semantics};
 
 use crate::args::Plan;
 use crate::bare::{Bare, Durability};
+use crate::bare_group::BareGroup;
 use crate::load;
-use crate::measure::{Outcome, Pairs, alternate, alternate_calls, per_second, verify};
+use crate::measure::{Outcome, Pairs, alternate_calls, per_second, verify};
 use crate::ours::Ours;
 use crate::report::{Bound, Report, Row, Unit};
 
@@ -56,37 +57,61 @@ pub(crate) fn single_send(plan: &Plan, report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// The rate of 64 threads that each wait for their own synced send, beside the rate of one.
+/// The rate of 64 threads that each wait for their own synced send, beside the rate of one. What the machine allows at all is
+/// told by bare SQLite behind the simplest group commit, in the same runs.
 pub(crate) fn threads(plan: &Plan, report: &mut Report) -> Outcome<()> {
     let ours = Ours::open(&plan.file("ours"), Semantics::AtLeastOnce)?;
+    let floor = BareGroup::new(Bare::open(&plan.file("bare"), Durability::Synced)?);
     let (alone, each) = (plan.size(2000, 20), plan.size(1500, 3));
-    let pairs =
-        alternate(plan.runs, || send_from_threads(&ours, THREADS, each), || send_from_threads(&ours, 1, alone))?;
-    ours.verify_ready((alone + THREADS * each) * (plan.runs + 1))?;
-    let what = format!("{THREADS} threads, one synced send at a time, beside one thread");
-    report.add(Row::new(what, Unit::Ratio, pairs.ratios(), Bound::AtLeast(THREADS_RATIO)).sides(
-        Unit::PerSecond,
-        &pairs.ours,
-        &pairs.other,
-    ));
+    let (mut ours_pairs, mut floor_pairs, mut beside) = (Pairs::default(), Pairs::default(), Pairs::default());
+    for run in 0..=plan.runs {
+        let send = |body| ours.send_one(Message::new(body));
+        let insert = |body| floor.insert(body);
+        let (ours_one, ours_many) = (from_threads(1, alone, send)?, from_threads(THREADS, each, send)?);
+        let (floor_one, floor_many) = (from_threads(1, alone, insert)?, from_threads(THREADS, each, insert)?);
+        if run > 0 {
+            for (pairs, ours, other) in [
+                (&mut ours_pairs, ours_many, ours_one),
+                (&mut floor_pairs, floor_many, floor_one),
+                (&mut beside, ours_many, floor_many),
+            ] {
+                pairs.ours.push(ours);
+                pairs.other.push(other);
+            }
+        }
+    }
+    let expected = (alone + THREADS * each) * (plan.runs + 1);
+    ours.verify_ready(expected)?;
+    verify(floor.count()? == expected, || "the baseline did not insert every body".to_owned())?;
+    let what = format!("{THREADS} threads, one synced send at a time");
+    for (what, pairs, bound) in [
+        (format!("{what}, beside one thread"), ours_pairs, Bound::AtLeast(THREADS_RATIO)),
+        (
+            format!("{what}, bare SQLite with the least of group commits, beside one thread of it"),
+            floor_pairs,
+            Bound::None,
+        ),
+        (format!("{what}, beside that"), beside, Bound::None),
+    ] {
+        let row = Row::new(what, Unit::Ratio, pairs.ratios(), bound);
+        report.add(row.sides(Unit::PerSecond, &pairs.ours, &pairs.other));
+    }
     Ok(ours.store.close()?)
 }
 
-fn send_from_threads(ours: &Ours, threads: usize, each: usize) -> Outcome<f64> {
+/// The rate of threads that begin together, from the first one's start to the last one's end.
+fn from_threads(threads: usize, each: usize, send: impl Fn(Vec<u8>) -> Outcome<()> + Sync) -> Outcome<f64> {
     let barrier = Barrier::new(threads);
     let bodies: Vec<Vec<Vec<u8>>> = load::batches(0, threads * each, each);
     std::thread::scope(|scope| {
         let senders: Vec<_> = bodies
             .into_iter()
             .map(|bodies| {
-                let barrier = &barrier;
+                let (barrier, send) = (&barrier, &send);
                 scope.spawn(move || -> Outcome<Instant> {
-                    let messages: Vec<Message> = bodies.into_iter().map(Message::new).collect();
                     barrier.wait();
                     let start = Instant::now();
-                    for message in messages {
-                        ours.send_one(message)?;
-                    }
+                    bodies.into_iter().try_for_each(send)?;
                     Ok(start)
                 })
             })
