@@ -150,9 +150,9 @@ pub(crate) struct Ticket {
 
 /// What runs a group: one commit, with its answers; then the sync they need.
 pub(crate) trait Run {
-    /// Runs the operations and returns their answers, in order.
+    /// Runs the operations, wakes whom they concern, and returns their answers, in order.
     fn commit(&self, operations: &[Operation]) -> Finished;
-    /// Makes the answers true: syncs what must be on disk, wakes whom it concerns. May change answers to errors.
+    /// Makes the answers true: syncs what must be on disk. May change answers to errors.
     fn finish(&self, finished: &mut Finished);
 }
 
@@ -163,7 +163,6 @@ pub(crate) struct Finished {
     pub(crate) sync: Option<u64>,
     /// The count of sends, synced by others, that the answers wait for, and the number of the commit that has them.
     pub(crate) awaits: Option<(u32, u64)>,
-    pub(crate) wakes: Vec<crate::engine::context::Wake>,
 }
 
 impl Turn {

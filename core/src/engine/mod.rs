@@ -339,11 +339,13 @@ impl Engine {
             && !tokens.is_empty()
             && writer.tokens.must_sync(number, self.sync.synced(), tokens);
         drop(guard);
+        // First of all, and before the sync: who wakes looks while it runs, and waits for its end before it hands anything
+        // over.
+        bell::ring(self.side(), &committed.commit.wakes);
         finished.answers.extend(committed.answers.into_iter().map(|answer| match answer {
             Err(error) if error.kind() == ErrorKind::Busy => Err(self.busy_error()),
             answer => answer,
         }));
-        finished.wakes.extend(committed.commit.wakes);
         if let Some(sent) = committed.commit.awaits {
             finished.awaits = Some((sent, number));
         }
@@ -462,8 +464,7 @@ impl Engine {
 
 impl Run for Engine {
     fn commit(&self, operations: &[Operation]) -> Finished {
-        let mut finished =
-            Finished { answers: Vec::with_capacity(operations.len()), sync: None, awaits: None, wakes: Vec::new() };
+        let mut finished = Finished { answers: Vec::with_capacity(operations.len()), sync: None, awaits: None };
         let mut rest = operations;
         while !rest.is_empty() {
             let (mut count, mut bytes) = (0, 0);
@@ -475,8 +476,6 @@ impl Run for Engine {
             self.commit_chunk(chunk, &mut finished);
             rest = after;
         }
-        // Before the sync: who wakes looks while it runs, and waits for its end before it hands anything over.
-        bell::ring(self.side(), &finished.wakes);
         finished
     }
 
