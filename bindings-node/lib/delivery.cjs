@@ -13,7 +13,7 @@ const NUMBERS = 6;
 class Delivery {
   constructor(receiver, store, batch, index, numbers, body, further) {
     const first = index * NUMBERS;
-    attach(this, { receiver, store, batch, index, settled: false });
+    attach(this, { receiver, store, batch, index, sentAtMs: numbers[first + 4], settled: false });
     this.id = numbers[first];
     this.token = numbers[first + 1];
     this.attempt = numbers[first + 2];
@@ -22,7 +22,10 @@ class Delivery {
     this.key = further?.key ?? null;
     this.orderingKey = further?.orderingKey ?? null;
     this.priority = numbers[first + 3];
-    this.sentAt = new Date(numbers[first + 4]);
+  }
+
+  get sentAt() {
+    return new Date(parts(this).sentAtMs);
   }
 
   get receipt() {

@@ -32,6 +32,11 @@ function parts(object) {
   return found;
 }
 
+/** Whether it was made by onceward and has this part. */
+function stands(object, part) {
+  return Behind.of(object)?.[part] !== undefined;
+}
+
 /** The parts of an argument that must have this one. */
 function partsOf(name, expected, value, part) {
   const found = Behind.of(value);
@@ -39,4 +44,4 @@ function partsOf(name, expected, value, part) {
   return found;
 }
 
-module.exports = { attach, parts, partsOf };
+module.exports = { attach, parts, partsOf, stands };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Float64Array, ToNapiValue};
+use napi::bindgen_prelude::{BufferSlice, Float64ArraySlice, ToNapiValue};
 use napi_derive::napi;
 use onceward::Delivery;
 
@@ -16,13 +16,16 @@ use crate::work::{Failure, Outcome, Promise, Released, blocking};
 /// Bodies cross in pieces of this size, as Node pools small buffers itself: a body that is kept keeps no more than that.
 const PIECE_BYTES: usize = 8 << 10;
 
+/// Numbers of each delivery that cross.
+const NUMBERS: usize = 6;
+
 /// What is in a batch, in few objects: each that crosses to JavaScript takes its time.
-#[napi(object)]
-pub struct BatchData {
+#[napi(object, object_from_js = false)]
+pub struct BatchData<'e> {
     /// Of each delivery: id, token, attempt, priority, when it was sent, and the length of its body.
-    pub numbers: Float64Array,
+    pub numbers: Float64ArraySlice<'e>,
     /// The bodies, one after the other; the one that does not fit into what is left of a piece begins the next.
-    pub pieces: Vec<Buffer>,
+    pub pieces: Vec<BufferSlice<'e>>,
     /// Of each delivery, when any has more than a body.
     pub further: Option<Vec<FurtherData>>,
 }
@@ -34,50 +37,66 @@ pub struct FurtherData {
     pub ordering_key: Option<String>,
 }
 
-/// A batch as it came, until it crosses.
+/// A batch as it came, laid out where it came, until it crosses.
 #[derive(Default)]
 struct Contents {
     numbers: Vec<f64>,
-    bodies: Vec<Vec<u8>>,
+    pieces: Vec<Vec<u8>>,
+    /// Empty where none has more than a body.
     further: Vec<FurtherData>,
 }
 
 impl Contents {
-    fn add(&mut self, delivery: &mut Delivery) {
-        let body = delivery.take_body();
-        self.numbers.extend([
-            number(delivery.id().get()),
-            number(delivery.token().get()),
-            delivery.attempt().into(),
-            delivery.priority().into(),
-            delivery.sent_at().get() as f64,
-            body.len() as f64,
-        ]);
-        self.bodies.push(body);
-        self.further.push(FurtherData {
-            headers: headers(delivery.headers()),
-            key: delivery.key().map(str::to_owned),
-            ordering_key: delivery.ordering_key().map(str::to_owned),
-        });
+    fn of(deliveries: &mut [Delivery]) -> Self {
+        let mut contents = Contents::default();
+        contents.numbers.reserve(deliveries.len() * NUMBERS);
+        let is_more = |one: &Delivery| !one.headers().is_empty() || one.key().is_some() || one.ordering_key().is_some();
+        let any_more = deliveries.iter().any(is_more);
+        for delivery in deliveries {
+            let body = delivery.take_body();
+            let numbers: [f64; NUMBERS] = [
+                number(delivery.id().get()),
+                number(delivery.token().get()),
+                delivery.attempt().into(),
+                delivery.priority().into(),
+                delivery.sent_at().get() as f64,
+                body.len() as f64,
+            ];
+            contents.numbers.extend(numbers);
+            contents.add_body(body);
+            if any_more {
+                contents.further.push(FurtherData {
+                    headers: headers(delivery.headers()),
+                    key: delivery.key().map(str::to_owned),
+                    ordering_key: delivery.ordering_key().map(str::to_owned),
+                });
+            }
+        }
+        contents
     }
 
-    fn cross(self) -> BatchData {
-        let more = |one: &FurtherData| one.headers.is_some() || one.key.is_some() || one.ordering_key.is_some();
-        let further = self.further.iter().any(more).then_some(self.further);
-        let pieces = pieces(self.bodies).into_iter().map(Buffer::from).collect();
-        BatchData { numbers: Float64Array::new(self.numbers), pieces, further }
+    fn add_body(&mut self, body: Vec<u8>) {
+        match self.pieces.last_mut() {
+            Some(piece) if piece.len() + body.len() <= PIECE_BYTES.max(piece.len()) => piece.extend_from_slice(&body),
+            _ if body.len() < PIECE_BYTES => {
+                let mut piece = Vec::with_capacity(PIECE_BYTES);
+                piece.extend_from_slice(&body);
+                self.pieces.push(piece);
+            }
+            _ => self.pieces.push(body),
+        }
+    }
+
+    fn cross(self, env: &Env) -> napi::Result<BatchData<'_>> {
+        let further = (!self.further.is_empty()).then_some(self.further);
+        let pieces = self.pieces.into_iter().map(|piece| cross_piece(env, piece)).collect::<napi::Result<_>>()?;
+        Ok(BatchData { numbers: Float64ArraySlice::copy_from(env, &self.numbers)?, pieces, further })
     }
 }
 
-fn pieces(bodies: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    let mut pieces: Vec<Vec<u8>> = Vec::new();
-    for body in bodies {
-        match pieces.last_mut() {
-            Some(piece) if piece.len() + body.len() <= PIECE_BYTES.max(piece.len()) => piece.extend_from_slice(&body),
-            _ => pieces.push(body),
-        }
-    }
-    pieces
+/// A small one is cheaper copied than looked after.
+fn cross_piece(env: &Env, piece: Vec<u8>) -> napi::Result<BufferSlice<'_>> {
+    if piece.len() <= PIECE_BYTES { BufferSlice::copy_from(env, piece) } else { BufferSlice::from_data(env, piece) }
 }
 
 /// The deliveries of one receive, by their index.
@@ -89,10 +108,7 @@ pub struct Batch {
 
 impl Batch {
     pub(crate) fn new(mut deliveries: Vec<Delivery>) -> Self {
-        let mut contents = Contents::default();
-        for delivery in &mut deliveries {
-            contents.add(delivery);
-        }
+        let contents = Contents::of(&mut deliveries);
         let deliveries = deliveries.into_iter().map(RwLock::new).collect();
         Batch { deliveries: Released::new(Arc::new(deliveries)), items: Mutex::new(contents) }
     }
@@ -125,8 +141,8 @@ fn at(deliveries: &[RwLock<Delivery>], index: u32) -> Outcome<&RwLock<Delivery>>
 impl Batch {
     /// What is in it. The second time, nothing.
     #[napi]
-    pub fn items(&self) -> BatchData {
-        std::mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner)).cross()
+    pub fn items<'e>(&self, env: &'e Env) -> napi::Result<BatchData<'e>> {
+        std::mem::take(&mut *self.items.lock().unwrap_or_else(PoisonError::into_inner)).cross(env)
     }
 
     /// Whether it was settled. Only an open one can be extended.
