@@ -63,7 +63,7 @@ pub(crate) fn batches(plan: &Plan, report: &mut Report) -> Outcome<()> {
     let python_ways: [Way; 2] = [("receive", "receive+ack", RECEIVE_TARGET), ("consume", "consume()", Bound::None)];
     let node_ways: [Way; 3] = [
         ("loops", "six loops at once, receive+ack", RECEIVE_TARGET),
-        ("receive", "one loop, receive+ack", Bound::None),
+        ("receive", "one loop, receive+ack", RECEIVE_TARGET),
         ("consume", "consume()", Bound::None),
     ];
     language(plan, report, "Python", python, &python_ways)?;
