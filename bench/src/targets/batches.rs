@@ -14,7 +14,7 @@ use crate::report::{Bound, Report, Row, Unit};
 const SEND_TARGET: Bound = Bound::AtLeast(0.6);
 const RECEIVE_TARGET: Bound = Bound::AtLeast(0.5);
 /// Messages per run, by size of the batch.
-const SIZES: [(usize, usize); 2] = [(100, 20_000), (1000, 60_000)];
+const SIZES: [(usize, usize); 2] = [(100, 60_000), (1000, 60_000)];
 
 /// `send_many`, synced, beside inserting the bodies with `synchronous=FULL`.
 pub(crate) fn send(plan: &Plan, report: &mut Report) -> Outcome<()> {
