@@ -1,6 +1,7 @@
 //! The asynchronous calls, on a tokio runtime.
 #![cfg(feature = "tokio")]
 
+use std::future::Future;
 use std::time::Duration;
 
 use onceward::{ErrorKind, Message, Nack, ReceiveOptions, Semantics, Store};
@@ -131,4 +132,29 @@ async fn closing_ends_a_waiting_receive() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     tokio::task::spawn_blocking(move || store.close()).await.expect("runs").expect("closes");
     assert_eq!(receiver.await.expect("runs").expect_err("closed").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn an_executor_that_panics_when_it_is_woken_takes_nobody_elses_answer_with_it() {
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: std::sync::Arc<Self>) {
+            panic!("on purpose");
+        }
+    }
+    let folder = folder();
+    let store = Store::open(folder.path().join("app.db")).expect("opens");
+    let queue = store.queue("q", Semantics::AtLeastOnce).expect("a queue");
+    // Both are sent before anybody runs them: the first one's panic comes before the second one's answer.
+    let mut first = Box::pin(queue.send_async(Message::new("first")));
+    let waker = std::task::Waker::from(std::sync::Arc::new(Panics));
+    assert!(first.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    let second = tokio::time::timeout(LONG, queue.send_async(Message::new("second"))).await.expect("is answered");
+    assert!(!second.expect("sends").duplicate);
+    assert!(!first.await.expect("sends").duplicate);
+    for _ in 0..3 {
+        let next = tokio::time::timeout(LONG, queue.send_async(Message::new("next"))).await.expect("is answered");
+        assert!(!next.expect("sends").duplicate);
+    }
+    assert_eq!(queue.stats().expect("stats").ready, 5);
 }

@@ -7,6 +7,7 @@
 //! Sends that wait for the disk gather: those that come during a sync go into one commit after it.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -314,7 +315,8 @@ impl Turn {
             self.end_sync();
         }
         for (completion, reply) in completions {
-            completion(reply);
+            // It wakes a caller through that one's executor. Whatever that does, the others are answered.
+            let _ = catch_unwind(AssertUnwindSafe(move || completion(reply)));
         }
     }
 
