@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use onceward::{Delivery, Nack};
 
-use crate::border;
+use crate::border::{self, Out, TextPlace, View};
 use crate::handles::{self, Handle};
 use crate::message::{Content, onceward_message_view};
 use crate::status::{Failure, Outcome, run};
@@ -39,7 +39,9 @@ impl Received {
 
 /// A message handed to this receiver, its own until the lease ends. Settle it in one of the ways below. Freeing it settles
 /// nothing: the message is offered again when the lease has ended. A settle that failed with ONCEWARD_BUSY or ONCEWARD_FULL may be
-/// repeated; one that succeeded is final, and another on the same delivery fails with ONCEWARD_INVALID.
+/// repeated; one that succeeded is final, and another on the same delivery fails with ONCEWARD_INVALID. Of threads that settle it at
+/// once, one succeeds. When the subscription was ended, settling fails with ONCEWARD_NOT_FOUND (an acknowledgement that a consumer notes,
+/// when it is committed).
 pub struct onceward_delivery {
     received: Received,
 }
@@ -59,6 +61,8 @@ impl onceward_delivery {
 }
 
 /// The message, into `*view`, whose pointers live as long as the handle. `view_size` is sizeof(onceward_message_view).
+///
+/// ONCEWARD_INVALID for a size out of range, and no other error: it looks at what is in memory.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_delivery_get(
     delivery: *const onceward_delivery,
@@ -66,9 +70,10 @@ pub unsafe extern "C" fn onceward_delivery_get(
     view_size: usize,
 ) -> i32 {
     run(|| {
-        let delivery = handles::get(delivery)?;
         // SAFETY: as the header asks.
-        unsafe { border::put("view", delivery.received.content().view(), view, view_size) }
+        let view = unsafe { View::new("view", view, view_size) }?;
+        view.set(handles::get(delivery)?.received.content().view());
+        Ok(())
     })
 }
 
@@ -186,15 +191,15 @@ pub unsafe extern "C" fn onceward_delivery_idempotency_key(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let name = unsafe { border::text("the effect's name", name) }?;
-        let found = handles::get(delivery)?.delivery().idempotency_key(name)?;
-        // SAFETY: as the header asks.
-        unsafe { border::put_text("key", &found, key, key_size) }
+        let (name, key) = unsafe { (border::text("the effect's name", name)?, TextPlace::new("key", key, key_size)?) };
+        key.set(&handles::get(delivery)?.delivery().idempotency_key(name)?)
     })
 }
 
 /// The subscription that the delivery was received from, as a handle of its own: free `*subscription` with
 /// onceward_subscription_free.
+///
+/// ONCEWARD_INVALID for what is no living handle, and no other error: whether the subscription still exists, its own calls say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_delivery_subscription(
     delivery: *const onceward_delivery,
@@ -202,7 +207,7 @@ pub unsafe extern "C" fn onceward_delivery_subscription(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { border::Out::new(subscription) }?;
+        let out = unsafe { Out::new("subscription", subscription) }?;
         let subscription = handles::get(delivery)?.delivery().subscription().clone();
         handles::give(onceward_subscription { subscription }, &out);
         Ok(())

@@ -10,6 +10,7 @@ use crate::engine::operation::{SubscriptionId, Verb};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{DELAY_MAX, TEXT_BYTES_MAX};
 use crate::message::{Headers, decode_headers};
+use crate::process_mutex::ProcessMutex;
 use crate::queue::check_lease;
 use crate::subscription::Subscription;
 use crate::transaction::Transaction;
@@ -90,7 +91,8 @@ pub(crate) fn check_words(what: &str, text: &str) -> Result<()> {
 /// A message handed to this receiver, its own until the lease ends. Settle it, in one of the ways below.
 ///
 /// Dropping it settles nothing: the message is offered again when the lease has ended. A settle that failed with `Busy` or
-/// `Full` may be repeated; one that succeeded is final, and another on the same delivery fails with `Invalid`. (By
+/// `Full` may be repeated; one that succeeded is final, and another on the same delivery fails with `Invalid`: of threads that
+/// settle it at once, one succeeds. (By
 /// [`receipt`](Delivery::receipt), through the [`Subscription`], the same settle repeated gives the same answer.)
 #[derive(Debug)]
 pub struct Delivery {
@@ -99,6 +101,8 @@ pub struct Delivery {
     headers: Headers,
     /// What was done with it, once something was.
     settled: OnceLock<Settled>,
+    /// Held while it is settled: of threads that do it at once, one does, and the others are told.
+    settling: ProcessMutex<()>,
     /// The names of its effects so far, once it has any.
     effects: OnceLock<Names>,
     /// The consumer it came from, if it did.
@@ -112,7 +116,15 @@ impl Delivery {
         outstanding: Option<Arc<Outstanding>>,
     ) -> Result<Self> {
         let headers = decode_headers(raw.headers.take().map(std::borrow::Cow::Owned))?;
-        Ok(Delivery { subscription, raw, headers, settled: OnceLock::new(), effects: OnceLock::new(), outstanding })
+        Ok(Delivery {
+            subscription,
+            raw,
+            headers,
+            settled: OnceLock::new(),
+            settling: ProcessMutex::new(()),
+            effects: OnceLock::new(),
+            outstanding,
+        })
     }
 
     /// The message's id.
@@ -170,7 +182,8 @@ impl Delivery {
         self.raw.sent_at
     }
 
-    /// When the lease ends, as of the receive: later once it was extended.
+    /// When the lease ends, as of the receive or of [`extend`](Delivery::extend). A consumer extends it in the background as
+    /// well, which does not show here.
     pub fn lease_expires_at(&self) -> Millis {
         self.raw.lease_expires_at
     }
@@ -189,6 +202,7 @@ impl Delivery {
     /// `LeaseLost` when the message was meanwhile given to someone else or finished.
     pub fn ack(&self) -> Result<()> {
         let Some(outstanding) = &self.outstanding else { return self.settle(&Verb::Ack) };
+        let _alone = self.settling.lock()?;
         self.check_unsettled()?;
         outstanding.ack(self.receipt())?;
         self.mark_settled(&Verb::Ack);
@@ -202,6 +216,7 @@ impl Delivery {
     /// As [`ack`](Delivery::ack).
     pub fn ack_at_once(&self) -> Result<bool> {
         let Some(outstanding) = &self.outstanding else { return Ok(false) };
+        let Some(_alone) = self.settling.try_lock() else { return Ok(false) };
         self.check_unsettled()?;
         let noted = outstanding.ack_at_once(self.receipt())?;
         if noted {
@@ -295,6 +310,7 @@ impl Delivery {
     }
 
     fn settle(&self, verb: &Verb) -> Result<()> {
+        let _alone = self.settling.lock()?;
         self.check_unsettled()?;
         if let Some(outstanding) = &self.outstanding {
             // What was acknowledged before counts before.
@@ -319,7 +335,7 @@ impl Delivery {
     }
 
     fn mark_settled(&self, verb: &Verb) {
-        // Of two threads that settle one handle at once, the first names what was done.
+        // An effect or a transaction may have been first: that names what was done.
         let _ = self.settled.get_or_init(Settled::default).set(verb.name());
     }
 

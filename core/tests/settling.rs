@@ -3,7 +3,10 @@
 mod common;
 
 use common::{HOUR, MINUTE, SECOND, World, at_once, bodies, counts, fails, receipts, send_all, take, take_one, taken};
-use onceward::{ErrorKind, Message, MessageId, Nack, Queue, QueueOptions, Receipt, Result, Semantics, Token};
+use onceward::{
+    ConsumeOptions, Delivery, ErrorKind, Message, MessageId, Nack, Queue, QueueOptions, Receipt, Result, Semantics,
+    Token,
+};
 use std::time::Duration;
 
 /// Every way to settle, by name.
@@ -37,7 +40,7 @@ fn a_late_settle_through_the_delivery_is_lease_lost_and_names_the_message() {
     let world = World::new();
     let queue = world.at_least_once("q");
     let id = queue.send("x").expect("sends").id.to_string();
-    let late = |settle: fn(onceward::Delivery) -> Result<()>| {
+    let late = |settle: fn(Delivery) -> Result<()>| {
         let delivery = take_one(&queue);
         world.clock.advance(MINUTE);
         let current = take_one(&queue);
@@ -49,6 +52,42 @@ fn a_late_settle_through_the_delivery_is_lease_lost_and_names_the_message() {
     late(|delivery| delivery.dead_letter("x"));
     late(|delivery| delivery.release());
     late(|mut delivery| delivery.extend(HOUR));
+}
+
+#[test]
+fn of_threads_that_settle_one_delivery_at_once_one_does_and_the_others_are_told() {
+    type Way = fn(&Delivery) -> Result<()>;
+    let ways: [(&str, Way); 4] = [
+        ("ack", |delivery| delivery.ack()),
+        ("nack", |delivery| delivery.nack(&Nack::new().delay(HOUR))),
+        ("dead_letter", |delivery| delivery.dead_letter("no use")),
+        ("release", |delivery| delivery.release()),
+    ];
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    for (name, settle) in ways {
+        for consumed in [false, true] {
+            queue.send("x").expect("sends");
+            let mut consumer = queue.consume(ConsumeOptions::new()).expect("consumes");
+            let delivery = if consumed { consumer.next().expect("one").expect("received") } else { take_one(&queue) };
+            let ready = std::sync::Barrier::new(8);
+            let outcomes: Vec<Result<()>> = std::thread::scope(|scope| {
+                let settle = || {
+                    ready.wait();
+                    settle(&delivery)
+                };
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(settle)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("does not panic")).collect()
+            });
+            let (done, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+            assert_eq!((done.len(), refused.len()), (1, 7), "{name}, from a consumer: {consumed}");
+            for outcome in refused {
+                fails(outcome, ErrorKind::Invalid, &["already"]);
+            }
+            consumer.close().expect("closes");
+            queue.purge().expect("purges");
+        }
+    }
 }
 
 #[test]
