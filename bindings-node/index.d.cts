@@ -1,7 +1,7 @@
 /**
  * Onceward: an embedded, durable message queue and deduplication ledger over one SQLite file.
  *
- * Every call returns a promise and runs off the event loop. Durations are milliseconds. Promises reject with an
+ * Every call that reaches the file returns a promise and runs off the event loop. Durations are milliseconds. Promises reject with an
  * {@link OncewardError}, whose `code` says what to do, or with a `TypeError` for an argument of a wrong type.
  */
 
@@ -375,6 +375,8 @@ export class Delivery {
   readonly orderingKey: string | null;
   readonly priority: number;
   readonly sentAt: Date;
+  /** When the lease ends, as of the receive or of `extend`. A consumer extends it in the background as well, which does not show. */
+  readonly leaseExpiresAt: Date;
   readonly receipt: Receipt;
   readonly receiver: Queue | Subscription;
   readonly settled: boolean;

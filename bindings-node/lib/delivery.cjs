@@ -1,6 +1,7 @@
 'use strict';
 // A message in the hands of its receiver.
 
+const { markAsUntransferable } = require('node:worker_threads');
 const check = require('./arguments.cjs');
 const { invalid, now, settled } = require('./errors.cjs');
 const { attach, parts } = require('./handles.cjs');
@@ -8,12 +9,12 @@ const { onceInDelivery } = require('./once.cjs');
 const { Transaction, transact } = require('./transaction.cjs');
 
 /** Numbers of each delivery that the native part hands over. */
-const NUMBERS = 6;
+const NUMBERS = 7;
 
 class Delivery {
   constructor(receiver, store, batch, index, numbers, body, further) {
     const first = index * NUMBERS;
-    attach(this, { receiver, store, batch, index, sentAtMs: numbers[first + 4], settled: false });
+    attach(this, { receiver, store, batch, index, leaseExpiresAtMs: numbers[first + 5], settled: false });
     this.id = numbers[first];
     this.token = numbers[first + 1];
     this.attempt = numbers[first + 2];
@@ -22,10 +23,11 @@ class Delivery {
     this.key = further?.key ?? null;
     this.orderingKey = further?.orderingKey ?? null;
     this.priority = numbers[first + 3];
+    this.sentAt = new Date(numbers[first + 4]);
   }
 
-  get sentAt() {
-    return new Date(parts(this).sentAtMs);
+  get leaseExpiresAt() {
+    return new Date(parts(this).leaseExpiresAtMs);
   }
 
   get receipt() {
@@ -61,8 +63,8 @@ class Delivery {
   }
 
   async extend(leaseMs) {
-    const { batch, index } = open(this);
-    await settled(batch.extend(index, check.milliseconds('leaseMs', leaseMs)));
+    const own = open(this);
+    own.leaseExpiresAtMs = await settled(own.batch.extend(own.index, check.milliseconds('leaseMs', leaseMs)));
   }
 
   async transaction(work) {
@@ -111,9 +113,11 @@ function nackOptions(options) {
 function deliveriesOf(receiver, store, batch) {
   const { numbers, pieces, further } = batch.items();
   const deliveries = new Array(numbers.length / NUMBERS);
+  // Who gives one body away, to a worker for instance, must not empty those that lie in the same memory.
+  if (deliveries.length > 1) for (const { buffer } of pieces) markAsUntransferable(buffer);
   let [piece, at] = [0, 0];
   for (let index = 0; index < deliveries.length; index++) {
-    const size = numbers[index * NUMBERS + 5];
+    const size = numbers[index * NUMBERS + 6];
     if (at + size > pieces[piece].length) [piece, at] = [piece + 1, 0];
     const body = pieces[piece].subarray(at, at + size);
     at += size;

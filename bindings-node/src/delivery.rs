@@ -17,12 +17,12 @@ use crate::work::{Failure, Outcome, Promise, Released, blocking};
 const PIECE_BYTES: usize = 8 << 10;
 
 /// Numbers of each delivery that cross.
-const NUMBERS: usize = 6;
+const NUMBERS: usize = 7;
 
 /// What is in a batch, in few objects: each that crosses to JavaScript takes its time.
 #[napi(object, object_from_js = false)]
 pub struct BatchData<'e> {
-    /// Of each delivery: id, token, attempt, priority, when it was sent, and the length of its body.
+    /// Of each delivery: id, token, attempt, priority, when it was sent, when its lease ends, and the length of its body.
     pub numbers: Float64ArraySlice<'e>,
     /// The bodies, one after the other; the one that does not fit into what is left of a piece begins the next.
     pub pieces: Vec<BufferSlice<'e>>,
@@ -60,6 +60,7 @@ impl Contents {
                 delivery.attempt().into(),
                 delivery.priority().into(),
                 delivery.sent_at().get() as f64,
+                delivery.lease_expires_at().get() as f64,
                 body.len() as f64,
             ];
             contents.numbers.extend(numbers);
@@ -194,12 +195,14 @@ impl Batch {
         })
     }
 
+    /// Answers when the lease ends now.
     #[napi]
-    pub fn extend<'e>(&self, env: &'e Env, index: u32, lease_ms: f64) -> Promise<'e, ()> {
+    pub fn extend<'e>(&self, env: &'e Env, index: u32, lease_ms: f64) -> Promise<'e, f64> {
         let deliveries = self.deliveries();
         blocking(env, move || {
             let mut delivery = at(&deliveries, index)?.write().unwrap_or_else(PoisonError::into_inner);
-            Ok(delivery.extend(duration(lease_ms))?)
+            delivery.extend(duration(lease_ms))?;
+            Ok(delivery.lease_expires_at().get() as f64)
         })
     }
 

@@ -1,7 +1,7 @@
 // The package: both module systems, the types, the versions, and the packed tarball in a project of its own.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import { folder } from './helpers.mjs';
 
 const require = createRequire(import.meta.url);
 const home = fileURLToPath(new URL('..', import.meta.url));
+const TSC = require.resolve('typescript/package.json').replace('package.json', 'bin/tsc');
 const text = (name) => readFileSync(`${home}/${name}`, 'utf8');
 const run = (command, argv, cwd) => execFileSync(command, argv, { cwd, encoding: 'utf8', stdio: 'pipe' });
 
@@ -26,7 +27,7 @@ test('one version number', () => {
 });
 
 test('tsc --strict accepts a program that uses the whole surface', () => {
-  run(process.execPath, [require.resolve('typescript/package.json').replace('package.json', 'bin/tsc'), '--project', 'tests/tsconfig.json'], home);
+  run(process.execPath, [TSC, '--project', 'tests/tsconfig.json'], home);
   const used = text('tests/surface.mts');
   const declared = text('index.d.cts');
   for (const [name, value] of Object.entries(onceward)) {
@@ -54,6 +55,9 @@ test('the packed tarball works in a project of its own, in both module systems a
   writeFileSync(`${project}/b.cjs`, `const { open } = require('onceward');(async () => {${body}})();`);
   assert.equal(run(process.execPath, ['a.mjs'], project), 'false\n');
   assert.equal(run(process.execPath, ['b.cjs'], project), 'true\n');
+  for (const name of ['surface.mts', 'surface.cts', 'tsconfig.json']) cpSync(`${home}/tests/${name}`, `${project}/${name}`);
+  symlinkSync(`${home}/node_modules/@types`, `${project}/node_modules/@types`);
+  run(process.execPath, [TSC, '--project', '.'], project);
   assert.ok(existsSync(`${project}/node_modules/onceward/onceward.node`));
   for (const left of ['tests', 'src', 'Cargo.toml']) assert.ok(!existsSync(`${project}/node_modules/onceward/${left}`), left);
 });

@@ -17,9 +17,34 @@ test('what was sent arrives byte for byte, with everything that was said of it',
   assert.deepEqual({ ...delivery.headers }, { kind: 'größe', raw: Buffer.from([0, 1]) });
   assert.deepEqual([delivery.key, delivery.orderingKey, delivery.priority, delivery.attempt], ['k', null, 2, 1]);
   assert.ok(delivery.sentAt.getTime() >= before - 1 && delivery.receiver === queue);
+  // A program that writes it down, or copies it, has all that the message says.
+  const { id: sameId, body: sameBody, sentAt } = structuredClone({ ...delivery });
+  assert.deepEqual([sameId, [...sameBody], sentAt], [id, [0, 255, 1, 254], delivery.sentAt]);
+  assert.equal(JSON.parse(JSON.stringify(delivery)).sentAt, delivery.sentAt.toISOString());
   await delivery.ack();
   assert.equal(await queue.receive(), null);
 });
+
+for (const [what, bodies] of [
+  ['short', ['one', 'two', 'three']],
+  ['as long as what is shared', [Buffer.alloc(8192, 'a'), Buffer.alloc(8191, 'b'), 'c']],
+  ['long', [Buffer.alloc(9000, 'a'), Buffer.alloc(9000, 'b'), 'c']],
+]) {
+  test(`a body that a program gives away takes no other with it: ${what}`, async (t) => {
+    const store = await opened(t);
+    const queue = await store.queue('jobs', { semantics: 'at-least-once' });
+    await queue.sendMany(bodies);
+    const deliveries = await queue.receiveMany(10);
+    for (const { body } of deliveries) {
+      try {
+        structuredClone(body, { transfer: [body.buffer] });
+      } catch (error) {
+        assert.equal(error.name, 'DataCloneError'); // Newer Nodes refuse, older ones copy.
+      }
+    }
+    assert.deepEqual(deliveries.map(({ body }) => body.toString()), bodies.map(String));
+  });
+}
 
 test('large bodies with keys are recognised when they come again, alone and together, and arrive whole', async (t) => {
   const store = await opened(t);

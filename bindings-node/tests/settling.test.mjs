@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { open } from 'onceward';
 import { opened, rejects } from './helpers.mjs';
 
 async function filled(t, count, options = {}) {
@@ -25,6 +26,17 @@ test('a delivery is settled once, and its late twin learns that the lease was lo
   await rejects(second.nack(), 'Invalid', /already/);
 });
 
+test('a delivery that is settled several times at once is settled once', async (t) => {
+  const queue = await filled(t, 4);
+  const settles = [(d) => d.ack(), (d) => d.nack({ delayMs: 60_000 }), (d) => d.deadLetter('enough'), (d) => d.release()];
+  for (const [index, delivery] of (await queue.receiveMany(4)).entries()) {
+    const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => settles[index](delivery)));
+    const refused = outcomes.filter(({ status }) => status === 'rejected');
+    assert.equal(refused.length, 7);
+    for (const { reason } of refused) assert.equal(reason.code, 'Invalid', reason.message);
+  }
+});
+
 test('many are settled in one call, by delivery or by receipt, and the same again gives the same answer', async (t) => {
   const queue = await filled(t, 4);
   const [a, b, c, d] = await queue.receiveMany(10);
@@ -34,7 +46,9 @@ test('many are settled in one call, by delivery or by receipt, and the same agai
   await rejects(a.ack(), 'Invalid', /already/);
   await queue.release([c]);
   assert.deepEqual(await queue.extend([d], 60_000), []);
-  await d.extend(60_000);
+  const [received, before] = [d.leaseExpiresAt, Date.now()];
+  await d.extend(3_600_000);
+  assert.ok(d.leaseExpiresAt > received && d.leaseExpiresAt >= before + 3_600_000, 'it says when the lease ends now');
   const again = await queue.receive();
   assert.deepEqual([again.id, again.attempt], [c.id, 1]);
   await queue.nack([again], { error: 'why', delayMs: 0 });
@@ -71,14 +85,17 @@ test('a signal ends a wait with its reason, and leaves no listener', async (t) =
   const queue = await filled(t, 0);
   const reason = new Error('enough');
   const controller = new AbortController();
-  const waiting = queue.receive({ waitMs: 60_000, signal: controller.signal });
+  const { signal } = controller;
+  const waiting = [queue.receive({ waitMs: 60_000, signal }), queue.receiveMany(10, { waitMs: 60_000, signal })];
   setTimeout(() => controller.abort(reason), 20);
-  await assert.rejects(waiting, (error) => error === reason);
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
-  await assert.rejects(queue.receive({ signal: controller.signal }), (error) => error === reason);
-  await queue.send('x');
+  for (const wait of waiting) await assert.rejects(wait, (error) => error === reason);
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
+  await assert.rejects(queue.receive({ signal }), (error) => error === reason);
+  await assert.rejects(queue.receiveMany(10, { signal }), (error) => error === reason);
+  await queue.sendMany(['x', 'y']);
   const kept = new AbortController();
   assert.equal((await queue.receive({ waitMs: 60_000, signal: kept.signal })).attempt, 1);
+  assert.equal((await queue.receiveMany(10, { waitMs: 60_000, signal: kept.signal })).length, 1);
   assert.equal(getEventListeners(kept.signal, 'abort').length, 0);
 });
 
@@ -153,6 +170,18 @@ test('stop ends a consumer that waits for ever, a signal rejects it, and closing
     for await (const delivery of queue.consume({ signal })) assert.fail(`${delivery.id}`);
   })();
   await assert.rejects(aborted, (error) => error === signal.reason);
+});
+
+test('a consumer that is disposed of gives back what is in hand, and a store that is disposed of is closed', async (t) => {
+  const queue = await filled(t, 1, { semantics: 'at-least-once', backoff: { firstMs: 0 } });
+  const consumer = queue.consume();
+  assert.equal((await consumer.next()).value.attempt, 1);
+  await consumer[Symbol.asyncDispose]();
+  assert.deepEqual(await consumer.next(), { done: true, value: undefined });
+  assert.equal((await queue.receive()).attempt, 2);
+  const store = await open(':memory:');
+  await store[Symbol.asyncDispose]();
+  await rejects(store.stats(), 'Closed');
 });
 
 test('a noted acknowledgement that came too late is an error of the next call, and consuming goes on', async (t) => {

@@ -42,7 +42,7 @@ async function settle(receiver: Receiver, deliveries: Delivery[]): Promise<void>
   if (one === null) return;
   const body: Buffer = one.body;
   const header: string | Buffer | undefined = one.headers['a'];
-  console.log(body, header, one.token, one.attempt, one.key, one.orderingKey, one.priority, one.sentAt.getTime(), one.receipt);
+  console.log(body, header, one.token, one.attempt, one.key, one.orderingKey, one.priority, one.sentAt.getTime(), one.leaseExpiresAt.getTime(), one.receipt);
   if (!one.settled && one.receiver === receiver) await one.ack();
   await one.nack({ error: 'why' });
   await one.deadLetter('why');

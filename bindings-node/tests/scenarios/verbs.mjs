@@ -155,7 +155,7 @@ function keep(world, name, show, delivery) {
   const one = api(delivery);
   assert.deepEqual(one.receipt, { id: one.id, token: one.token });
   assert.equal(typeof one.receiver.name, 'string');
-  assert.ok(one.sentAt <= new Date());
+  assert.ok(one.sentAt <= new Date() && one.leaseExpiresAt > one.sentAt);
   if (name !== undefined) world.deliveries.set(name, delivery);
   return fields(world, one, show);
 }
