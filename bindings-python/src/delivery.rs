@@ -1,6 +1,7 @@
 //! A message in a consumer's hands, and the receipt that settles it.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use onceward::{MessageId, ProcessMutex, Token};
 use pyo3::prelude::*;
@@ -71,6 +72,8 @@ pub(crate) struct Delivery {
     ordering_key: Option<String>,
     priority: u8,
     sent_at: onceward::Millis,
+    /// In milliseconds since 1970.
+    lease_expires_at: AtomicI64,
     /// Dropped last, and so with the GIL released: the last of all handles closes the store.
     store: Released<onceward::Store>,
 }
@@ -89,6 +92,7 @@ impl Delivery {
             ordering_key: delivery.ordering_key().map(str::to_owned),
             priority: delivery.priority(),
             sent_at: delivery.sent_at(),
+            lease_expires_at: AtomicI64::new(delivery.lease_expires_at().get()),
             handle: ProcessMutex::new(Some(delivery)),
         }
     }
@@ -220,6 +224,13 @@ impl Delivery {
         datetime(py, self.sent_at)
     }
 
+    /// When the lease ends, in UTC, as of the receive or of `extend`. A consumer extends it in the background as well,
+    /// which does not show.
+    #[getter]
+    fn lease_expires_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDateTime>> {
+        datetime(py, onceward::Millis::new(self.lease_expires_at.load(Ordering::Relaxed)))
+    }
+
     /// Whether it was settled through this object, or in a call that was given it.
     #[getter]
     fn settled(&self, py: Python<'_>) -> PyResult<bool> {
@@ -265,10 +276,12 @@ impl Delivery {
         let lease = convert::duration("lease", lease)?;
         self.check_open(py)?;
         let extended = call(py, || match self.handle.lock()?.as_mut() {
-            Some(handle) => handle.extend(lease).map(Some),
+            Some(handle) => handle.extend(lease).map(|()| Some(handle.lease_expires_at())),
             None => Ok(None),
         })?;
-        extended.ok_or_else(|| self.already_settled(py))
+        let ends = extended.ok_or_else(|| self.already_settled(py))?;
+        self.lease_expires_at.store(ends.get(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Starts a transaction whose commit also acknowledges this delivery: its effects in the same file happen exactly

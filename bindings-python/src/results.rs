@@ -371,6 +371,18 @@ impl DeadLetter {
         self.inner.message.key.as_deref()
     }
 
+    /// The ordering key.
+    #[getter]
+    fn ordering_key(&self) -> Option<&str> {
+        self.inner.message.ordering_key.as_deref()
+    }
+
+    /// The priority, 0 (taken first) to 9.
+    #[getter]
+    fn priority(&self) -> u8 {
+        self.inner.message.priority
+    }
+
     /// How often it was delivered.
     #[getter]
     fn attempts(&self) -> u32 {

@@ -213,6 +213,7 @@ def keep(world: World, name: str | None, show: str, delivery: Any) -> str:
     assert (receipt.id, receipt.token) == (one.id, one.token)
     assert one.queue.name == one.subscription.queue.name
     assert one.sent_at <= datetime.now(UTC)
+    assert one.lease_expires_at > one.sent_at
     if name is not None:
         world.deliveries[name] = delivery
     return fields(world, one, show)
@@ -363,7 +364,10 @@ def stats(world: World, step: Step) -> str:
 def dead_letters(world: World, step: Step) -> str:
     receiver, show = world.receiver(step), step.option("show") or "body"
     letters = receiver.dead_letters(**step.given(after=lambda name: world.ids[name], max=int))
-    assert all(Api(letter).died_at >= Api(letter).sent_at for letter in letters)
+    for letter in map(Api, letters):
+        assert letter.died_at >= letter.sent_at
+        assert letter.priority in range(10)
+        assert letter.ordering_key is None or letter.ordering_key
     return listed(fields(world, Api(letter), show) for letter in letters)
 
 

@@ -1,6 +1,7 @@
 """Receiving and settling, one and many, subscriptions, dead letters, and looking without touching."""
 
 import contextlib
+import datetime
 import sqlite3
 import threading
 import time
@@ -97,7 +98,10 @@ def test_an_extended_lease_lasts(queue: onceward.Queue) -> None:
     queue.send(b"x")
     delivery = queue.receive(lease=3)
     assert delivery is not None
+    received, before = delivery.lease_expires_at, datetime.datetime.now(datetime.UTC)
+    assert delivery.sent_at < received <= before + datetime.timedelta(seconds=3)
     delivery.extend(60)
+    assert delivery.lease_expires_at > before + datetime.timedelta(seconds=59)
     assert queue.receive(wait=3.5) is None
     assert queue.extend([delivery], 60) == []
     delivery.ack()
@@ -159,12 +163,13 @@ def test_attempts_that_are_used_up_make_a_dead_letter_with_the_last_error(store:
     queue = store.queue(
         "jobs", semantics="at-least-once", attempts_max=2, backoff=onceward.Backoff(first=0, cap=0, jitter=0)
     )
-    sent = queue.send(b"x", key="k", headers={"a": "b"})
+    sent = queue.send(b"x", key="k", headers={"a": "b"}, ordering_key="o")
     take(queue).nack(error="one")
     take(queue).nack(error="two")
     assert queue.receive() is None
     (letter,) = queue.dead_letters()
     assert (letter.id, letter.body, letter.key, letter.headers) == (sent.id, b"x", "k", {"a": "b"})
+    assert (letter.ordering_key, letter.priority) == ("o", 4)
     assert (letter.attempts, letter.error) == (2, "two")
     assert letter.reason
     assert letter.died_at >= letter.sent_at

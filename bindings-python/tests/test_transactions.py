@@ -1,6 +1,7 @@
 """Effects, sends and acknowledgements in one commit."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import onceward
 import pytest
@@ -39,6 +40,15 @@ def test_a_clean_exit_commits_the_effect_the_send_and_the_acknowledgement(
     assert (exact.stats().ready, exact.stats().in_flight) == (0, 0)
     with pytest.raises(onceward.InvalidArgumentError, match="already settled"):
         delivery.ack()
+
+
+def test_threads_may_share_a_transaction(store: onceward.Store, table: None, exact: onceward.Queue) -> None:
+    exact.send(b"order", key="order-42")
+    with take(exact).transaction() as tx, ThreadPoolExecutor(8) as threads:
+        written = threads.map(lambda note: tx.execute("INSERT INTO entries(note) VALUES (?)", (str(note),)), range(40))
+        assert list(written) == [1] * 40
+    assert count(store) == 40
+    assert exact.stats().in_flight == 0
 
 
 def test_an_exception_rolls_back_and_gives_the_message_back_with_its_text(
