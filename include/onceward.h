@@ -8,6 +8,13 @@
  * with their size; structures that are filled in are followed by their size. A handle that is NULL, freed, or of another type is
  * ONCEWARD_INVALID. Every function may be called from every thread.
  *
+ * Each function names the statuses that are its own. The common statuses are those that it gives besides, of which not all are named
+ * again. Every call gives ONCEWARD_INVALID for what is no living handle, for an argument that is NULL and must not be, and for an output
+ * that no value can stand at; all of that is looked at before anything is done. Every call that reaches the store gives
+ * ONCEWARD_CLOSED, ONCEWARD_DETACHED, ONCEWARD_CORRUPT, ONCEWARD_STORAGE and ONCEWARD_DENIED for what these names say; and ONCEWARD_BUSY
+ * and ONCEWARD_FULL, seldom where it only reads. A thread that has a transaction open gets ONCEWARD_INVALID from its calls that write
+ * to the same store outside of it: they would wait for themselves.
+ *
  * Licence: MIT or Apache-2.0.
  */
 
@@ -321,7 +328,9 @@ typedef struct onceward_dead_letters onceward_dead_letters;
 /*
  A message handed to this receiver, its own until the lease ends. Settle it in one of the ways below. Freeing it settles
  nothing: the message is offered again when the lease has ended. A settle that failed with ONCEWARD_BUSY or ONCEWARD_FULL may be
- repeated; one that succeeded is final, and another on the same delivery fails with ONCEWARD_INVALID.
+ repeated; one that succeeded is final, and another on the same delivery fails with ONCEWARD_INVALID. Of threads that settle it at
+ once, one succeeds. When the subscription was ended, settling fails with ONCEWARD_NOT_FOUND (an acknowledgement that a consumer notes,
+ when it is committed).
  */
 typedef struct onceward_delivery onceward_delivery;
 
@@ -1002,11 +1011,17 @@ int32_t onceward_consumer_receive(const onceward_consumer *consumer,
 /*
  Commits the noted acknowledgements now, also while a receive waits in another thread. One that came too late is the next receive's
  ONCEWARD_LEASE_LOST.
+
+ ONCEWARD_NOT_FOUND when the subscription was ended; ONCEWARD_BUSY or ONCEWARD_FULL, and then they stay noted; ONCEWARD_INVALID when
+ the consumer is closed. With nothing noted nothing is done, and it succeeds, also when the store is closed; in a forked child it is
+ ONCEWARD_CLOSED.
  */
 int32_t onceward_consumer_flush(const onceward_consumer *consumer);
 
 /*
  Ends the receive that waits in another thread, and every later one, with ONCEWARD_EMPTY. Waits for nothing.
+
+ ONCEWARD_INVALID for what is no living handle, and no other error.
  */
 int32_t onceward_consumer_stop(const onceward_consumer *consumer);
 
@@ -1015,7 +1030,8 @@ int32_t onceward_consumer_stop(const onceward_consumer *consumer);
  are released, and those that were handed out and not settled are given back as failed. Closing again does nothing. The handle still
  has to be freed.
 
- ONCEWARD_LEASE_LOST for the first noted acknowledgement that came too late.
+ ONCEWARD_LEASE_LOST for the first noted acknowledgement that came too late; ONCEWARD_NOT_FOUND for noted ones of a subscription that
+ was ended; ONCEWARD_CLOSED in a forked child. It is closed all the same, but for there.
  */
 int32_t onceward_consumer_close(const onceward_consumer *consumer);
 
@@ -1026,6 +1042,8 @@ void onceward_consumer_free(onceward_consumer *consumer);
 
 /*
  The message, into `*view`, whose pointers live as long as the handle. `view_size` is sizeof(onceward_message_view).
+
+ ONCEWARD_INVALID for a size out of range, and no other error: it looks at what is in memory.
  */
 int32_t onceward_delivery_get(const onceward_delivery *delivery,
                               onceward_message_view *view,
@@ -1092,6 +1110,8 @@ int32_t onceward_delivery_idempotency_key(const onceward_delivery *delivery,
 /*
  The subscription that the delivery was received from, as a handle of its own: free `*subscription` with
  onceward_subscription_free.
+
+ ONCEWARD_INVALID for what is no living handle, and no other error: whether the subscription still exists, its own calls say.
  */
 int32_t onceward_delivery_subscription(const onceward_delivery *delivery,
                                        onceward_subscription **subscription);
@@ -1105,6 +1125,8 @@ void onceward_delivery_free(onceward_delivery *delivery);
  Lists up to `max` (1 to 10,000) effects in doubt in the order of their numbers, from the one after `after` on; 0 begins at the
  first. What is listed is on disk; the calls of processes that died are looked for first. `*doubts` is yours: free it with
  onceward_doubts_free.
+
+ ONCEWARD_INVALID for a `max` out of range; ONCEWARD_STORAGE also when what was found could not be brought to the disk.
  */
 int32_t onceward_store_in_doubt(const onceward_store *store,
                                 uint64_t after,
@@ -1149,6 +1171,8 @@ int32_t onceward_store_resolve(const onceward_store *store,
 /*
  Lists up to `max` (1 to 10,000) resolutions in the order of their doubts, from the one after `after` on; 0 begins at the first.
  `*resolutions` is yours: free it with onceward_resolutions_free.
+
+ ONCEWARD_INVALID for a `max` out of range.
  */
 int32_t onceward_store_resolutions(const onceward_store *store,
                                    uint64_t after,
@@ -1189,7 +1213,8 @@ void onceward_resolutions_free(onceward_resolutions *resolutions);
  it with onceward_effect_free. `result` may be NULL; else `*result` is yours where nothing is to do: free it with
  onceward_bytes_free.
 
- The statuses are those of onceward_delivery_once before anything is called.
+ The statuses are those of onceward_delivery_once before anything is called: ONCEWARD_IN_DOUBT, ONCEWARD_BUSY, ONCEWARD_LEASE_LOST
+ and ONCEWARD_INVALID.
  */
 int32_t onceward_delivery_once_begin(const onceward_delivery *delivery,
                                      const char *name,
@@ -1200,6 +1225,9 @@ int32_t onceward_delivery_once_begin(const onceward_delivery *delivery,
 
 /*
  The first half of onceward_ledger_once, as onceward_delivery_once_begin is that of onceward_delivery_once.
+
+ The statuses are those of onceward_ledger_once before anything is called: ONCEWARD_IN_DOUBT, ONCEWARD_BUSY, ONCEWARD_CONFLICT and
+ ONCEWARD_INVALID.
  */
 int32_t onceward_ledger_once_begin(const onceward_ledger *ledger,
                                    const char *key,
@@ -1251,6 +1279,9 @@ void onceward_effect_free(onceward_effect *effect);
 /*
  The ledger of this name (1 to 512 bytes), created where it is missing. `options` may be NULL; those that are set are stored in the
  file. `*ledger` is yours: free it with onceward_ledger_free.
+
+ ONCEWARD_INVALID for a name or an option out of its limits. One that exists is opened without waiting for anybody who writes;
+ ONCEWARD_BUSY or ONCEWARD_FULL when it is to be created, or an option to be stored.
  */
 int32_t onceward_ledger_open(const onceward_store *store,
                              const char *name,
@@ -1436,6 +1467,8 @@ const char *onceward_queue_name(const onceward_queue *queue);
 
 /*
  The settings as they stand in the file now, into `*settings`. `settings_size` is sizeof(onceward_queue_settings).
+
+ ONCEWARD_INVALID for a size out of range; ONCEWARD_NOT_FOUND when the file no longer has the queue.
  */
 int32_t onceward_queue_get_settings(const onceward_queue *queue,
                                     onceward_queue_settings *settings,
@@ -1458,7 +1491,8 @@ int32_t onceward_queue_send(const onceward_queue *queue,
  Sends messages in one commit: all of them, or, with an error, none. At most 10,000, with bodies of 256 MiB together. `sent`
  may be NULL; else it has room for `count`, in the order of the messages. All messages have the same size.
 
- As onceward_queue_send; duplicates are marked in `sent`, and the status is ONCEWARD_OK.
+ As onceward_queue_send; duplicates are marked in `sent`, and the status is ONCEWARD_OK. ONCEWARD_INVALID also for more than one call
+ takes, and for messages of several sizes.
  */
 int32_t onceward_queue_send_many(const onceward_queue *queue,
                                  const onceward_message *messages,
@@ -1478,22 +1512,30 @@ int32_t onceward_queue_cancel(const onceward_queue *queue,
  Takes every message away that is ready, delayed or blocked, for every subscription. What is in flight or dead stays, and keys
  stay remembered. `purged` may be NULL; else `*purged` is how many, counting a message once for each subscription that still
  had it to come.
+
+ ONCEWARD_BUSY or ONCEWARD_FULL; the messages may be out of reach all the same, for their rows leave the file afterwards, in pieces.
  */
 int32_t onceward_queue_purge(const onceward_queue *queue,
                              uint64_t *purged);
 
 /*
  Stops handing out messages, for every subscription and in every process, until onceward_queue_resume. Sends and settles go on.
+
+ ONCEWARD_BUSY or ONCEWARD_FULL: then nothing has changed. It is no error when it was paused before.
  */
 int32_t onceward_queue_pause(const onceward_queue *queue);
 
 /*
  Hands out messages again.
+
+ ONCEWARD_BUSY or ONCEWARD_FULL: then nothing has changed. It is no error when it was not paused.
  */
 int32_t onceward_queue_resume(const onceward_queue *queue);
 
 /*
  The names of the queue's subscriptions, sorted. `*names` is yours: free it with onceward_names_free.
+
+ Gives the common statuses.
  */
 int32_t onceward_queue_subscriptions(const onceward_queue *queue, onceward_names **names);
 
@@ -1522,6 +1564,8 @@ int32_t onceward_readiness_open(const onceward_subscription *subscription,
 /*
  The number of the descriptor, into `*descriptor`; -1 when the call fails. Wait for POLLIN (EPOLLIN). It is the handle's, open as
  long as the handle lives: do not close it, read from it or write to it.
+
+ ONCEWARD_INVALID for what is no living handle, and no other error.
  */
 int32_t onceward_readiness_descriptor(const onceward_readiness *readiness,
                                       int32_t *descriptor);
@@ -1604,7 +1648,8 @@ void onceward_batch_free(onceward_batch *batch);
 
  ONCEWARD_SOME_LOST, which is no error of the call, when some had lost their lease: these are written to `lost`, which has room
  for `count` receipts, and `*lost_count` says how many; both may be NULL. All others are done. The same call repeated gives the
- same answer. ONCEWARD_INVALID for a message of another queue, or for too many; then nothing is settled.
+ same answer. ONCEWARD_INVALID for a message of another queue, or for too many; ONCEWARD_NOT_FOUND when the subscription was ended;
+ then nothing is settled.
  */
 int32_t onceward_subscription_ack(const onceward_subscription *subscription,
                                   const onceward_receipt *receipts,
@@ -1701,7 +1746,9 @@ int32_t onceward_store_open(const char *path,
 
 /*
  Closes the store for every handle made from it: what it held in flight is offered again, and every later call fails with
- ONCEWARD_CLOSED. Closing again does nothing. The handles, this one too, still have to be freed.
+ ONCEWARD_CLOSED. Closing again does nothing, and nothing is done in a forked child. The handles, this one too, still have to be freed.
+
+ ONCEWARD_STORAGE when the file could not be brought to an end as it should; it is closed all the same.
  */
 int32_t onceward_store_close(const onceward_store *store);
 
@@ -1712,16 +1759,22 @@ void onceward_store_free(onceward_store *store);
 
 /*
  The names of all queues, sorted. `*names` is yours: free it with onceward_names_free.
+
+ Gives the common statuses.
  */
 int32_t onceward_store_queues(const onceward_store *store, onceward_names **names);
 
 /*
  The names of all ledgers, sorted. `*names` is yours: free it with onceward_names_free.
+
+ Gives the common statuses.
  */
 int32_t onceward_store_ledgers(const onceward_store *store, onceward_names **names);
 
 /*
  Statistics of the whole file, into `*stats`. `stats_size` is sizeof(onceward_store_stats).
+
+ ONCEWARD_INVALID for a size out of range.
  */
 int32_t onceward_store_get_stats(const onceward_store *store, onceward_store_stats *stats, size_t stats_size);
 
@@ -1764,6 +1817,8 @@ int32_t onceward_subscription_get_stats(const onceward_subscription *subscriptio
 /*
  Looks at up to `max` (1 to 10,000) messages that a receive would bring, in its order, without taking them. `*messages` is
  yours: free it with onceward_messages_free.
+
+ ONCEWARD_INVALID for a `max` out of range. A subscription that was ended has no messages, which is no error.
  */
 int32_t onceward_subscription_peek(const onceward_subscription *subscription,
                                    size_t max,
@@ -1772,6 +1827,9 @@ int32_t onceward_subscription_peek(const onceward_subscription *subscription,
 /*
  Lists up to `max` (1 to 10,000) dead letters in the order of their ids, from the one after the id `after` on; 0 begins at the
  first. `*letters` is yours: free it with onceward_dead_letters_free.
+
+ ONCEWARD_INVALID for a `max` out of range, or an `after` that is no message's id. A subscription that was ended has no dead letters,
+ which is no error.
  */
 int32_t onceward_subscription_dead_letters(const onceward_subscription *subscription,
                                            uint64_t after,
@@ -1782,7 +1840,8 @@ int32_t onceward_subscription_dead_letters(const onceward_subscription *subscrip
  Offers dead letters again, under their ids, with their attempts counted anew and without a time to live. `done` may be NULL;
  else `*done` is how many there were.
 
- ONCEWARD_INVALID for a message of another queue, or for more than 10,000; then none is redriven.
+ ONCEWARD_INVALID for a message of another queue, or for more than 10,000; ONCEWARD_NOT_FOUND when the subscription was ended; then
+ none is redriven.
  */
 int32_t onceward_subscription_redrive(const onceward_subscription *subscription,
                                       const uint64_t *messages,
@@ -1791,13 +1850,18 @@ int32_t onceward_subscription_redrive(const onceward_subscription *subscription,
 
 /*
  Offers all dead letters again. `done` may be NULL; else `*done` is how many there were.
+
+ ONCEWARD_NOT_FOUND when the subscription was ended. With ONCEWARD_BUSY, ONCEWARD_FULL or ONCEWARD_STORAGE some may be offered again
+ all the same, for there is a commit for each 1,000: call it again.
  */
-int32_t onceward_subscription_redrive_all(const onceward_subscription *subscription, uint64_t *done);
+int32_t onceward_subscription_redrive_all(const onceward_subscription *subscription,
+                                          uint64_t *done);
 
 /*
  Throws dead letters away. `done` may be NULL; else `*done` is how many there were.
 
- ONCEWARD_INVALID for a message of another queue, or for more than 10,000; then none is thrown away.
+ ONCEWARD_INVALID for a message of another queue, or for more than 10,000; ONCEWARD_NOT_FOUND when the subscription was ended; then
+ none is thrown away.
  */
 int32_t onceward_subscription_purge_dead(const onceward_subscription *subscription,
                                          const uint64_t *messages,
@@ -1806,8 +1870,12 @@ int32_t onceward_subscription_purge_dead(const onceward_subscription *subscripti
 
 /*
  Throws all dead letters away. `done` may be NULL; else `*done` is how many there were.
+
+ ONCEWARD_NOT_FOUND when the subscription was ended. With ONCEWARD_BUSY, ONCEWARD_FULL or ONCEWARD_STORAGE some may be gone all the
+ same, for there is a commit for each 1,000: call it again.
  */
-int32_t onceward_subscription_purge_dead_all(const onceward_subscription *subscription, uint64_t *done);
+int32_t onceward_subscription_purge_dead_all(const onceward_subscription *subscription,
+                                             uint64_t *done);
 
 /*
  Of these messages, those that could still be delivered to this subscription, into `unfinished`, which has room for `count`;
@@ -1825,6 +1893,8 @@ int32_t onceward_subscription_unfinished(const onceward_subscription *subscripti
 /*
  Begins a transaction. Nothing is locked before its first statement. `*transaction` is yours: commit it or roll it back, then
  free it with onceward_transaction_free.
+
+ ONCEWARD_CLOSED or ONCEWARD_DETACHED; the file itself is first looked at by a statement.
  */
 int32_t onceward_store_transaction(const onceward_store *store,
                                    onceward_transaction **transaction);
@@ -1832,6 +1902,8 @@ int32_t onceward_store_transaction(const onceward_store *store,
 /*
  Begins a transaction whose commit also acknowledges this delivery: the effects and the acknowledgement happen together, or not
  at all. `*transaction` is yours: commit it or roll it back, then free it with onceward_transaction_free.
+
+ ONCEWARD_INVALID when the delivery was settled; ONCEWARD_CLOSED or ONCEWARD_DETACHED. Whether the delivery was lost, the commit says.
  */
 int32_t onceward_delivery_transaction(const onceward_delivery *delivery,
                                       onceward_transaction **transaction);
@@ -1852,7 +1924,8 @@ int32_t onceward_transaction_execute(const onceward_transaction *transaction,
  Runs one statement `set_count` times: with the first `count` of the parameters, then with the next `count`, and so on.
  `changed` may be NULL; else `*changed` is how many rows they changed together.
 
- As onceward_transaction_execute; the sets before a failing one have been run, and are committed only if you commit.
+ As onceward_transaction_execute: ONCEWARD_SQL, ONCEWARD_BUSY, ONCEWARD_EXPIRED, ONCEWARD_INVALID, this also when `count` is 0. The
+ sets before a failing one have been run, and are committed only if you commit.
  */
 int32_t onceward_transaction_execute_many(const onceward_transaction *transaction,
                                           const char *sql,
@@ -1864,7 +1937,7 @@ int32_t onceward_transaction_execute_many(const onceward_transaction *transactio
 /*
  Runs one query and returns all its rows; it sees what the transaction wrote. `*rows` is yours: free it with onceward_rows_free.
 
- As onceward_transaction_execute.
+ As onceward_transaction_execute: ONCEWARD_SQL, ONCEWARD_BUSY, ONCEWARD_EXPIRED, ONCEWARD_INVALID.
  */
 int32_t onceward_transaction_query(const onceward_transaction *transaction,
                                    const char *sql,
@@ -1885,8 +1958,8 @@ int32_t onceward_transaction_send(const onceward_transaction *transaction,
 /*
  Acknowledges further deliveries if and only if the transaction commits.
 
- ONCEWARD_LEASE_LOST when one of them was lost: the whole transaction is then rolled back. ONCEWARD_INVALID for a subscription of
- another store.
+ ONCEWARD_LEASE_LOST when one of them was lost: the whole transaction is then rolled back. ONCEWARD_NOT_FOUND when the subscription was
+ ended, and ONCEWARD_INVALID for one of another store; the transaction goes on.
  */
 int32_t onceward_transaction_ack(const onceward_transaction *transaction,
                                  const onceward_subscription *subscription,
@@ -1897,14 +1970,17 @@ int32_t onceward_transaction_ack(const onceward_transaction *transaction,
  Commits: everything in it happens together, and is on disk when this returns. With the delivery it was begun from, that is
  acknowledged.
 
- ONCEWARD_LEASE_LOST when that delivery was lost: everything is rolled back, and nothing of it happened. ONCEWARD_EXPIRED past the
- time limit. ONCEWARD_INVALID when it is over already. With ONCEWARD_STORAGE the outcome is unknown: look.
+ ONCEWARD_LEASE_LOST when that delivery was lost, ONCEWARD_NOT_FOUND when its subscription was ended: everything is rolled back, and
+ nothing of it happened. ONCEWARD_EXPIRED past the time limit. ONCEWARD_INVALID when it is over already. With ONCEWARD_STORAGE the
+ outcome is unknown: look.
  */
 int32_t onceward_transaction_commit(const onceward_transaction *transaction);
 
 /*
  Rolls back: nothing of it happened. The delivery it was begun from stays in your hands: settle it. One that is over stays as it
- is, which is no error.
+ is, which is no error, also when the store is closed.
+
+ ONCEWARD_CLOSED in a forked child; ONCEWARD_INVALID for what is no living handle.
  */
 int32_t onceward_transaction_rollback(const onceward_transaction *transaction);
 

@@ -112,6 +112,10 @@ pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+fn null_output(what: &str) -> Failure {
+    Failure::invalid(format!("the output {what} is NULL"))
+}
+
 /// Where a handle goes.
 pub(crate) struct Out<'a, T>(Place<'a, *mut T>);
 
@@ -120,9 +124,9 @@ impl<T> Out<'_, T> {
     ///
     /// # Safety
     /// `pointer` is NULL or has room for a handle, until the call is over.
-    pub(crate) unsafe fn new(pointer: *mut *mut T) -> Outcome<Self> {
+    pub(crate) unsafe fn new(what: &str, pointer: *mut *mut T) -> Outcome<Self> {
         // SAFETY: the caller's.
-        let place = unsafe { Place::new(pointer) }?;
+        let place = unsafe { Place::new(what, pointer) }?;
         place.set(std::ptr::null_mut());
         Ok(Out(place))
     }
@@ -132,17 +136,33 @@ impl<T> Out<'_, T> {
     }
 }
 
-/// Where a value goes.
+/// Where a value goes. Like all of these places it is made, and so checked, before a call does anything: what is refused for the
+/// sake of an output has not been done.
 pub(crate) struct Place<'a, T>(*mut T, PhantomData<&'a mut T>);
 
 impl<T> Place<'_, T> {
     /// # Safety
     /// `pointer` is NULL or has room for a `T`, until the call is over.
-    pub(crate) unsafe fn new(pointer: *mut T) -> Outcome<Self> {
-        if pointer.is_null() || !pointer.is_aligned() {
-            return Err(Failure::invalid("an output is NULL, or stands at no address for one"));
+    pub(crate) unsafe fn new(what: &str, pointer: *mut T) -> Outcome<Self> {
+        if pointer.is_null() {
+            return Err(null_output(what));
+        }
+        if !pointer.is_aligned() {
+            return Err(Failure::invalid(format!("the output {what} stands at no address for one")));
         }
         Ok(Place(pointer, PhantomData))
+    }
+
+    /// NULL is nowhere.
+    ///
+    /// # Safety
+    /// As [`Place::new`].
+    pub(crate) unsafe fn or_nowhere(what: &str, pointer: *mut T) -> Outcome<Option<Self>> {
+        if pointer.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::new(what, pointer) }.map(Some)
     }
 
     pub(crate) fn set(&self, value: T) {
@@ -151,23 +171,71 @@ impl<T> Place<'_, T> {
     }
 }
 
+/// Where the items of a list go.
+pub(crate) struct Places<'a, T> {
+    first: *mut T,
+    room: usize,
+    call: PhantomData<&'a mut T>,
+}
+
+impl<T: Copy> Places<'_, T> {
+    /// Of no items, NULL will do.
+    ///
+    /// # Safety
+    /// `pointer` is NULL or has room for `room` items, until the call is over.
+    pub(crate) unsafe fn new(what: &str, pointer: *mut T, room: usize) -> Outcome<Self> {
+        if room > 0 {
+            // SAFETY: the caller's: there is room for one at least.
+            unsafe { Place::new(what, pointer) }?;
+        }
+        Ok(Places { first: pointer, room, call: PhantomData })
+    }
+
+    /// NULL is nowhere.
+    ///
+    /// # Safety
+    /// As [`Places::new`].
+    pub(crate) unsafe fn or_nowhere(what: &str, pointer: *mut T, room: usize) -> Outcome<Option<Self>> {
+        if pointer.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the caller's.
+        unsafe { Self::new(what, pointer, room) }.map(Some)
+    }
+
+    /// Writes as many of the items as there is room for.
+    pub(crate) fn set(&self, items: impl IntoIterator<Item = T>) {
+        for (index, item) in items.into_iter().take(self.room).enumerate() {
+            // SAFETY: `index` is below the room that there is, says who made it, and the first one is aligned.
+            unsafe { self.first.add(index).write(item) };
+        }
+    }
+}
+
 /// Where a structure goes, as far as the caller's header knows it: of a shorter one, its first part is written.
-///
-/// # Safety
-/// `pointer` is NULL or has room for `size` bytes.
-pub(crate) unsafe fn put<T: Copy>(what: &str, value: &T, pointer: *mut T, size: usize) -> Outcome {
-    if pointer.is_null() {
-        return Err(Failure::invalid(format!("the {what} is NULL")));
+pub(crate) struct View<'a, T>(*mut T, usize, PhantomData<&'a mut T>);
+
+impl<T: Copy> View<'_, T> {
+    /// # Safety
+    /// `pointer` is NULL or has room for `size` bytes, until the call is over.
+    pub(crate) unsafe fn new(what: &str, pointer: *mut T, size: usize) -> Outcome<Self> {
+        if pointer.is_null() {
+            return Err(null_output(what));
+        }
+        if size == 0 || size > size_of::<T>() {
+            return Err(Failure::invalid(format!(
+                "the size of the output {what} is {size}; it takes 1 to {}: give its sizeof, and do not use a newer header",
+                size_of::<T>()
+            )));
+        }
+        Ok(View(pointer, size, PhantomData))
     }
-    if size == 0 || size > size_of::<T>() {
-        return Err(Failure::invalid(format!(
-            "the size of the {what} is {size}; it takes 1 to {}: give its sizeof, and do not use a newer header",
-            size_of::<T>()
-        )));
+
+    pub(crate) fn set(&self, value: &T) {
+        let (from, to) = (std::ptr::from_ref(value).cast::<u8>(), self.0.cast::<u8>());
+        // SAFETY: there is room for as many bytes, says who made it, and `value` has as many.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, self.1) };
     }
-    // SAFETY: there is room for `size` bytes, says the caller, and `value` has as many.
-    unsafe { std::ptr::copy_nonoverlapping(std::ptr::from_ref(value).cast::<u8>(), pointer.cast::<u8>(), size) };
-    Ok(())
 }
 
 /// The item at `index` of a list.
@@ -177,28 +245,29 @@ pub(crate) fn at<T>(list: &[T], index: usize) -> Outcome<&T> {
     })
 }
 
-/// Writes the items of a list to an array.
-///
-/// # Safety
-/// `pointer` has room for `room` items.
-pub(crate) unsafe fn put_items<T: Copy>(what: &str, items: &[T], pointer: *mut T, room: usize) -> Outcome {
-    if items.len() > room {
-        return Err(Failure::invalid(format!("there are {} {what}, and room for {room}", items.len())));
-    }
-    for (index, item) in items.iter().enumerate() {
-        // SAFETY: the caller's: `index` is below `room`.
-        unsafe { Place::new(pointer.wrapping_add(index)) }?.set(*item);
-    }
-    Ok(())
+/// Refuses a list that there is too little room for.
+pub(crate) fn fits(what: &str, count: usize, room: usize) -> Outcome {
+    if count > room { Err(Failure::invalid(format!("there are {count} {what}, and room for {room}"))) } else { Ok(()) }
 }
 
-/// Writes a text and its NUL.
-///
-/// # Safety
-/// `pointer` is NULL or has room for `room` bytes.
-pub(crate) unsafe fn put_text(what: &str, text: &str, pointer: *mut c_char, room: usize) -> Outcome {
-    filled(&format!("the {what}"), pointer)?;
-    let bytes: Vec<u8> = text.bytes().chain([0]).collect();
-    // SAFETY: the caller's.
-    unsafe { put_items("bytes", &bytes, pointer.cast::<u8>(), room) }
+/// Where a text and its NUL go.
+pub(crate) struct TextPlace<'a>(Places<'a, u8>);
+
+impl TextPlace<'_> {
+    /// # Safety
+    /// `pointer` is NULL or has room for `room` bytes, until the call is over.
+    pub(crate) unsafe fn new(what: &str, pointer: *mut c_char, room: usize) -> Outcome<Self> {
+        if pointer.is_null() {
+            return Err(null_output(what));
+        }
+        // SAFETY: the caller's.
+        unsafe { Places::new(what, pointer.cast::<u8>(), room) }.map(TextPlace)
+    }
+
+    pub(crate) fn set(&self, text: &str) -> Outcome {
+        let bytes: Vec<u8> = text.bytes().chain([0]).collect();
+        fits("bytes", bytes.len(), self.0.room)?;
+        self.0.set(bytes);
+        Ok(())
+    }
 }

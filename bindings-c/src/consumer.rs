@@ -62,7 +62,7 @@ pub unsafe extern "C" fn onceward_subscription_consume(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let (out, given) = unsafe { (Out::new(consumer)?, border::options(options)?) };
+        let (out, given) = unsafe { (Out::new("consumer", consumer)?, border::options(options)?) };
         let mut options = ConsumeOptions::new();
         if given.batch != 0 {
             options = options.batch(given.batch);
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn onceward_consumer_receive(
 ) -> i32 {
     guard(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(delivery) }?;
+        let out = unsafe { Out::new("delivery", delivery) }?;
         let wait = border::wait("wait_ms", wait_ms)?;
         let handle = handles::get(consumer)?;
         let received = handle.consumer.lock()?.as_mut().ok_or_else(closed)?.receive(wait)?;
@@ -103,6 +103,10 @@ pub unsafe extern "C" fn onceward_consumer_receive(
 
 /// Commits the noted acknowledgements now, also while a receive waits in another thread. One that came too late is the next receive's
 /// ONCEWARD_LEASE_LOST.
+///
+/// ONCEWARD_NOT_FOUND when the subscription was ended; ONCEWARD_BUSY or ONCEWARD_FULL, and then they stay noted; ONCEWARD_INVALID when
+/// the consumer is closed. With nothing noted nothing is done, and it succeeds, also when the store is closed; in a forked child it is
+/// ONCEWARD_CLOSED.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_consumer_flush(consumer: *const onceward_consumer) -> i32 {
     run(|| {
@@ -116,6 +120,8 @@ pub extern "C" fn onceward_consumer_flush(consumer: *const onceward_consumer) ->
 }
 
 /// Ends the receive that waits in another thread, and every later one, with ONCEWARD_EMPTY. Waits for nothing.
+///
+/// ONCEWARD_INVALID for what is no living handle, and no other error.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_consumer_stop(consumer: *const onceward_consumer) -> i32 {
     run(|| {
@@ -128,7 +134,8 @@ pub extern "C" fn onceward_consumer_stop(consumer: *const onceward_consumer) -> 
 /// are released, and those that were handed out and not settled are given back as failed. Closing again does nothing. The handle still
 /// has to be freed.
 ///
-/// ONCEWARD_LEASE_LOST for the first noted acknowledgement that came too late.
+/// ONCEWARD_LEASE_LOST for the first noted acknowledgement that came too late; ONCEWARD_NOT_FOUND for noted ones of a subscription that
+/// was ended; ONCEWARD_CLOSED in a forked child. It is closed all the same, but for there.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_consumer_close(consumer: *const onceward_consumer) -> i32 {
     run(|| close(&*handles::get(consumer)?))

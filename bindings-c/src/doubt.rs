@@ -5,7 +5,7 @@ use std::ptr;
 
 use onceward::{EffectOf, InDoubt, Resolution, Resolved};
 
-use crate::border::{self, Out, at};
+use crate::border::{self, Out, View, at};
 use crate::handles::{self, Handle};
 use crate::status::{Failure, run, text};
 use crate::store::onceward_store;
@@ -146,6 +146,8 @@ fn subject(found: InDoubt) -> Subject {
 /// Lists up to `max` (1 to 10,000) effects in doubt in the order of their numbers, from the one after `after` on; 0 begins at the
 /// first. What is listed is on disk; the calls of processes that died are looked for first. `*doubts` is yours: free it with
 /// onceward_doubts_free.
+///
+/// ONCEWARD_INVALID for a `max` out of range; ONCEWARD_STORAGE also when what was found could not be brought to the disk.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_store_in_doubt(
     store: *const onceward_store,
@@ -155,7 +157,7 @@ pub unsafe extern "C" fn onceward_store_in_doubt(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(doubts) }?;
+        let out = unsafe { Out::new("doubts", doubts) }?;
         let found = handles::get(store)?.store.in_doubt((after != 0).then_some(after), max)?;
         handles::give(onceward_doubts { doubts: found.into_iter().map(subject).collect() }, &out);
         Ok(())
@@ -182,9 +184,10 @@ pub unsafe extern "C" fn onceward_doubts_get(
     view_size: usize,
 ) -> i32 {
     run(|| {
-        let doubts = handles::get(doubts)?;
         // SAFETY: as the header asks.
-        unsafe { border::put("view", &at(&doubts.doubts, index)?.view(), view, view_size) }
+        let view = unsafe { View::new("view", view, view_size) }?;
+        view.set(&at(&handles::get(doubts)?.doubts, index)?.view());
+        Ok(())
     })
 }
 
@@ -271,6 +274,8 @@ fn answer(found: Resolved) -> Answer {
 
 /// Lists up to `max` (1 to 10,000) resolutions in the order of their doubts, from the one after `after` on; 0 begins at the first.
 /// `*resolutions` is yours: free it with onceward_resolutions_free.
+///
+/// ONCEWARD_INVALID for a `max` out of range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_store_resolutions(
     store: *const onceward_store,
@@ -280,7 +285,7 @@ pub unsafe extern "C" fn onceward_store_resolutions(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(resolutions) }?;
+        let out = unsafe { Out::new("resolutions", resolutions) }?;
         let found = handles::get(store)?.store.resolutions((after != 0).then_some(after), max)?;
         handles::give(onceward_resolutions { answers: found.into_iter().map(answer).collect() }, &out);
         Ok(())
@@ -308,9 +313,10 @@ pub unsafe extern "C" fn onceward_resolutions_get(
     view_size: usize,
 ) -> i32 {
     run(|| {
-        let resolutions = handles::get(resolutions)?;
         // SAFETY: as the header asks.
-        unsafe { border::put("view", &at(&resolutions.answers, index)?.subject.view(), view, view_size) }
+        let view = unsafe { View::new("view", view, view_size) }?;
+        view.set(&at(&handles::get(resolutions)?.answers, index)?.subject.view());
+        Ok(())
     })
 }
 
@@ -324,18 +330,19 @@ pub unsafe extern "C" fn onceward_resolutions_answer(
     answer_size: usize,
 ) -> i32 {
     run(|| {
+        // SAFETY: as the header asks.
+        let answer = unsafe { View::new("answer", answer, answer_size) }?;
         let resolutions = handles::get(resolutions)?;
         let found = at(&resolutions.answers, index)?;
-        let value = onceward_resolution_view {
+        answer.set(&onceward_resolution_view {
             resolution: if found.result.is_some() { ONCEWARD_APPLIED } else { ONCEWARD_NOT_APPLIED },
             result: found.result.as_ref().map_or(ptr::null(), |result| result.as_ptr().cast()),
             result_size: found.result.as_ref().map_or(0, |result| result.len() - 1),
             evidence: found.evidence.as_ptr(),
             actor: found.actor.as_ptr(),
             resolved_at_ms: found.resolved_at_ms,
-        };
-        // SAFETY: as the header asks.
-        unsafe { border::put("answer", &value, answer, answer_size) }
+        });
+        Ok(())
     })
 }
 

@@ -51,8 +51,11 @@ impl Outputs<'_> {
     ) -> Outcome<Self> {
         // SAFETY: the caller's.
         unsafe {
-            let outputs =
-                Outputs { todo: Place::new(todo)?, effect: Out::new(effect)?, result: once::result_place(result)? };
+            let outputs = Outputs {
+                todo: Place::new("todo", todo)?,
+                effect: Out::new("effect", effect)?,
+                result: once::result_place(result)?,
+            };
             outputs.todo.set(ONCEWARD_TODO_NOTHING);
             Ok(outputs)
         }
@@ -81,7 +84,8 @@ fn todo_of(open: &Open) -> i32 {
 /// it with onceward_effect_free. `result` may be NULL; else `*result` is yours where nothing is to do: free it with
 /// onceward_bytes_free.
 ///
-/// The statuses are those of onceward_delivery_once before anything is called.
+/// The statuses are those of onceward_delivery_once before anything is called: ONCEWARD_IN_DOUBT, ONCEWARD_BUSY, ONCEWARD_LEASE_LOST
+/// and ONCEWARD_INVALID.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_delivery_once_begin(
     delivery: *const onceward_delivery,
@@ -102,6 +106,9 @@ pub unsafe extern "C" fn onceward_delivery_once_begin(
 }
 
 /// The first half of onceward_ledger_once, as onceward_delivery_once_begin is that of onceward_delivery_once.
+///
+/// The statuses are those of onceward_ledger_once before anything is called: ONCEWARD_IN_DOUBT, ONCEWARD_BUSY, ONCEWARD_CONFLICT and
+/// ONCEWARD_INVALID.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_ledger_once_begin(
     ledger: *const onceward_ledger,
@@ -181,7 +188,7 @@ pub unsafe extern "C" fn onceward_effect_probed(
     run(|| {
         // SAFETY: as the header asks.
         let (todo, result, data) = unsafe {
-            let (todo, result) = (Place::new(todo)?, once::result_place(result)?);
+            let (todo, result) = (Place::new("todo", todo)?, once::result_place(result)?);
             todo.set(ONCEWARD_TODO_NOTHING);
             (todo, result, border::items("the data", data.cast::<u8>(), data_size)?)
         };

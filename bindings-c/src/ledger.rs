@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 
 use onceward::{Ledger, LedgerOptions};
 
-use crate::border::{self, Options, Out};
+use crate::border::{self, Options, Out, TextPlace};
 use crate::handles::{self, Handle};
 use crate::once::{self, Callbacks, onceward_bytes, onceward_callback, onceward_once_options};
 use crate::queue::window;
@@ -41,6 +41,9 @@ impl Options for onceward_ledger_options {
 
 /// The ledger of this name (1 to 512 bytes), created where it is missing. `options` may be NULL; those that are set are stored in the
 /// file. `*ledger` is yours: free it with onceward_ledger_free.
+///
+/// ONCEWARD_INVALID for a name or an option out of its limits. One that exists is opened without waiting for anybody who writes;
+/// ONCEWARD_BUSY or ONCEWARD_FULL when it is to be created, or an option to be stored.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_ledger_open(
     store: *const onceward_store,
@@ -50,8 +53,9 @@ pub unsafe extern "C" fn onceward_ledger_open(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let (out, name, given) =
-            unsafe { (Out::new(ledger)?, border::text("the ledger's name", name)?, border::options(options)?) };
+        let (out, name, given) = unsafe {
+            (Out::new("ledger", ledger)?, border::text("the ledger's name", name)?, border::options(options)?)
+        };
         let mut options = LedgerOptions::new();
         if let Some(window) = window("window_ms", given.window_ms)? {
             options = options.window(window);
@@ -107,10 +111,9 @@ pub unsafe extern "C" fn onceward_ledger_idempotency_key(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let effect = unsafe { border::text("the effect's key", effect) }?;
-        let found = handles::get(ledger)?.ledger.idempotency_key(effect)?;
-        // SAFETY: as the header asks.
-        unsafe { border::put_text("key", &found, key, key_size) }
+        let (effect, key) =
+            unsafe { (border::text("the effect's key", effect)?, TextPlace::new("key", key, key_size)?) };
+        key.set(&handles::get(ledger)?.ledger.idempotency_key(effect)?)
     })
 }
 

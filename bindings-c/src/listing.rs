@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 
 use onceward::DeadLetter;
 
-use crate::border::{self, at};
+use crate::border::{View, at};
 use crate::handles::{self, Handle};
 use crate::message::{Content, onceward_message_view};
 use crate::status::{guard, run, text};
@@ -88,9 +88,10 @@ pub unsafe extern "C" fn onceward_messages_get(
     view_size: usize,
 ) -> i32 {
     run(|| {
-        let messages = handles::get(messages)?;
         // SAFETY: as the header asks.
-        unsafe { border::put("view", at(&messages.messages, index)?.view(), view, view_size) }
+        let view = unsafe { View::new("view", view, view_size) }?;
+        view.set(at(&handles::get(messages)?.messages, index)?.view());
+        Ok(())
     })
 }
 
@@ -156,9 +157,10 @@ pub unsafe extern "C" fn onceward_dead_letters_get(
     view_size: usize,
 ) -> i32 {
     run(|| {
-        let letters = handles::get(letters)?;
         // SAFETY: as the header asks.
-        unsafe { border::put("view", at(&letters.letters, index)?.message.view(), view, view_size) }
+        let view = unsafe { View::new("view", view, view_size) }?;
+        view.set(at(&handles::get(letters)?.letters, index)?.message.view());
+        Ok(())
     })
 }
 
@@ -172,15 +174,16 @@ pub unsafe extern "C" fn onceward_dead_letters_why(
     why_size: usize,
 ) -> i32 {
     run(|| {
+        // SAFETY: as the header asks.
+        let why = unsafe { View::new("why", why, why_size) }?;
         let letters = handles::get(letters)?;
         let letter = at(&letters.letters, index)?;
-        let value = onceward_dead_letter_view {
+        why.set(&onceward_dead_letter_view {
             reason: letter.reason.as_ptr(),
             error: letter.error.as_ref().map_or(std::ptr::null(), |error| error.as_ptr()),
             died_at_ms: letter.died_at_ms,
-        };
-        // SAFETY: as the header asks.
-        unsafe { border::put("dead letter", &value, why, why_size) }
+        });
+        Ok(())
     })
 }
 

@@ -74,6 +74,9 @@ impl Options for onceward_once_options {
 /// # Safety
 /// `pointer` is as the header asks.
 pub(crate) unsafe fn read(pointer: *const onceward_once_options) -> Outcome<OnceOptions> {
+    if pointer.is_null() {
+        return Err(Failure::invalid("the options are NULL; on_unknown has no default"));
+    }
     // SAFETY: the caller's.
     let given = unsafe { border::options(pointer) }?;
     let settle = border::duration("settle_ms", given.settle_ms)?;
@@ -156,7 +159,7 @@ impl Callbacks {
     fn run(&self, callback: onceward_callback) -> (i32, Vec<u8>) {
         let (mut pointer, Some(callback)) = (std::ptr::null_mut(), callback) else { return (-1, Vec::new()) };
         // SAFETY: `pointer` has room and outlives `out`.
-        let Ok(out) = (unsafe { Out::new(&raw mut pointer) }) else { return (-1, Vec::new()) };
+        let Ok(out) = (unsafe { Out::new("outcome", &raw mut pointer) }) else { return (-1, Vec::new()) };
         handles::give(onceward_outcome { data: Mutex::default() }, &out);
         let outcome = handles::get(pointer);
         // SAFETY: the caller of the library says that it is such a function, for this context.
@@ -264,7 +267,7 @@ pub(crate) unsafe fn result_place<'a>(result: *mut *mut onceward_bytes) -> Outco
         return Ok(None);
     }
     // SAFETY: the caller's.
-    unsafe { Out::new(result) }.map(Some)
+    unsafe { Out::new("result", result) }.map(Some)
 }
 
 pub(crate) fn give_result(mut bytes: Vec<u8>, out: Option<Out<'_, onceward_bytes>>) {

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 
 use onceward::{Backoff, Queue, QueueOptions, Semantics, Sent, Window};
 
-use crate::border::{self, Options, Out, Place};
+use crate::border::{self, Options, Out, Place, Places, View};
 use crate::handles::{self, Handle};
 use crate::listing::onceward_names;
 use crate::message::{self, onceward_message};
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn onceward_queue_open(
     run(|| {
         // SAFETY: as the header asks.
         let (queue, name, options) = unsafe {
-            let queue = Out::new(queue)?;
+            let queue = Out::new("queue", queue)?;
             (queue, border::text("the queue's name", name)?, queue_options(&border::options(options)?)?)
         };
         let opened = handles::get(store)?.store.queue_with(name, self::semantics(semantics)?, options)?;
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn onceward_queue_open_existing(
     run(|| {
         // SAFETY: as the header asks.
         let (queue, name, options) = unsafe {
-            let queue = Out::new(queue)?;
+            let queue = Out::new("queue", queue)?;
             (queue, border::text("the queue's name", name)?, queue_options(&border::options(options)?)?)
         };
         let opened = handles::get(store)?.store.open_queue_with(name, options)?;
@@ -247,6 +247,8 @@ pub struct onceward_queue_settings {
 }
 
 /// The settings as they stand in the file now, into `*settings`. `settings_size` is sizeof(onceward_queue_settings).
+///
+/// ONCEWARD_INVALID for a size out of range; ONCEWARD_NOT_FOUND when the file no longer has the queue.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_queue_get_settings(
     queue: *const onceward_queue,
@@ -254,8 +256,10 @@ pub unsafe extern "C" fn onceward_queue_get_settings(
     settings_size: usize,
 ) -> i32 {
     run(|| {
+        // SAFETY: as the header asks.
+        let settings = unsafe { View::new("settings", settings, settings_size) }?;
         let found = handles::get(queue)?.queue.settings()?;
-        let value = onceward_queue_settings {
+        settings.set(&onceward_queue_settings {
             semantics: semantics_number(found.semantics),
             is_paused: found.paused.into(),
             lease_ms: border::millis(found.lease),
@@ -268,9 +272,8 @@ pub unsafe extern "C" fn onceward_queue_get_settings(
             backoff_factor: found.backoff.factor,
             backoff_cap_ms: border::millis(found.backoff.cap),
             backoff_jitter: found.backoff.jitter,
-        };
-        // SAFETY: as the header asks.
-        unsafe { border::put("settings", &value, settings, settings_size) }
+        });
+        Ok(())
     })
 }
 
@@ -289,24 +292,23 @@ pub unsafe extern "C" fn onceward_queue_send(
 ) -> i32 {
     guard(|| {
         // SAFETY: as the header asks.
-        let (id, message) = unsafe { (or_nowhere(id)?, message::read(message)?) };
+        let (id, message) = unsafe { (or_nowhere("id", id)?, message::read(message)?) };
         let sent = handles::get(queue)?.queue.send(message)?;
         Ok(sent_status(sent, id.as_ref()))
     })
 }
 
-/// Where an id goes, zeroed, or nowhere.
+/// Where an id or a count goes, zeroed, or nowhere.
 ///
 /// # Safety
-/// `id` is NULL or has room for a number.
-pub(crate) unsafe fn or_nowhere<'a>(id: *mut u64) -> Outcome<Option<Place<'a, u64>>> {
-    if id.is_null() {
-        return Ok(None);
-    }
+/// `pointer` is NULL or has room for a number.
+pub(crate) unsafe fn or_nowhere<'a>(what: &str, pointer: *mut u64) -> Outcome<Option<Place<'a, u64>>> {
     // SAFETY: the caller's.
-    let place = unsafe { Place::new(id) }?;
-    place.set(0);
-    Ok(Some(place))
+    let place = unsafe { Place::or_nowhere(what, pointer) }?;
+    if let Some(place) = &place {
+        place.set(0);
+    }
+    Ok(place)
 }
 
 pub(crate) fn sent_status(sent: Sent, id: Option<&Place<'_, u64>>) -> i32 {
@@ -329,7 +331,8 @@ pub struct onceward_sent {
 /// Sends messages in one commit: all of them, or, with an error, none. At most 10,000, with bodies of 256 MiB together. `sent`
 /// may be NULL; else it has room for `count`, in the order of the messages. All messages have the same size.
 ///
-/// As onceward_queue_send; duplicates are marked in `sent`, and the status is ONCEWARD_OK.
+/// As onceward_queue_send; duplicates are marked in `sent`, and the status is ONCEWARD_OK. ONCEWARD_INVALID also for more than one call
+/// takes, and for messages of several sizes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_queue_send_many(
     queue: *const onceward_queue,
@@ -339,14 +342,12 @@ pub unsafe extern "C" fn onceward_queue_send_many(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let messages = unsafe { message::read_many(messages, count) }?;
+        let (sent, messages) =
+            unsafe { (Places::or_nowhere("sent", sent, count)?, message::read_many(messages, count)?) };
         let done = handles::get(queue)?.queue.send_many(messages)?;
-        for (index, one) in done.into_iter().enumerate() {
-            if !sent.is_null() {
-                let one = onceward_sent { id: one.id.get(), is_duplicate: one.duplicate.into() };
-                // SAFETY: as the header asks: there is room for as many as there were messages.
-                unsafe { Place::new(sent.add(index)) }?.set(one);
-            }
+        if let Some(sent) = sent {
+            let shown = |one: Sent| onceward_sent { id: one.id.get(), is_duplicate: one.duplicate.into() };
+            sent.set(done.into_iter().map(shown));
         }
         Ok(())
     })
@@ -367,11 +368,13 @@ pub extern "C" fn onceward_queue_cancel(queue: *const onceward_queue, message: u
 /// Takes every message away that is ready, delayed or blocked, for every subscription. What is in flight or dead stays, and keys
 /// stay remembered. `purged` may be NULL; else `*purged` is how many, counting a message once for each subscription that still
 /// had it to come.
+///
+/// ONCEWARD_BUSY or ONCEWARD_FULL; the messages may be out of reach all the same, for their rows leave the file afterwards, in pieces.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_queue_purge(queue: *const onceward_queue, purged: *mut u64) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let purged = unsafe { or_nowhere(purged) }?;
+        let purged = unsafe { or_nowhere("purged", purged) }?;
         let count = handles::get(queue)?.queue.purge()?;
         if let Some(purged) = purged {
             purged.set(count);
@@ -381,18 +384,24 @@ pub unsafe extern "C" fn onceward_queue_purge(queue: *const onceward_queue, purg
 }
 
 /// Stops handing out messages, for every subscription and in every process, until onceward_queue_resume. Sends and settles go on.
+///
+/// ONCEWARD_BUSY or ONCEWARD_FULL: then nothing has changed. It is no error when it was paused before.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_queue_pause(queue: *const onceward_queue) -> i32 {
     run(|| Ok(handles::get(queue)?.queue.pause()?))
 }
 
 /// Hands out messages again.
+///
+/// ONCEWARD_BUSY or ONCEWARD_FULL: then nothing has changed. It is no error when it was not paused.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_queue_resume(queue: *const onceward_queue) -> i32 {
     run(|| Ok(handles::get(queue)?.queue.resume()?))
 }
 
 /// The names of the queue's subscriptions, sorted. `*names` is yours: free it with onceward_names_free.
+///
+/// Gives the common statuses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_queue_subscriptions(
     queue: *const onceward_queue,
@@ -400,7 +409,7 @@ pub unsafe extern "C" fn onceward_queue_subscriptions(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let names = unsafe { Out::new(names) }?;
+        let names = unsafe { Out::new("names", names) }?;
         handles::give(onceward_names::new(handles::get(queue)?.queue.subscriptions()?), &names);
         Ok(())
     })

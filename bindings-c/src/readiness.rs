@@ -36,7 +36,7 @@ pub unsafe extern "C" fn onceward_readiness_open(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(readiness) }?;
+        let out = unsafe { Out::new("readiness", readiness) }?;
         let readiness = handles::get(subscription)?.subscription.readiness()?;
         handles::give(onceward_readiness { readiness }, &out);
         Ok(())
@@ -45,6 +45,8 @@ pub unsafe extern "C" fn onceward_readiness_open(
 
 /// The number of the descriptor, into `*descriptor`; -1 when the call fails. Wait for POLLIN (EPOLLIN). It is the handle's, open as
 /// long as the handle lives: do not close it, read from it or write to it.
+///
+/// ONCEWARD_INVALID for what is no living handle, and no other error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_readiness_descriptor(
     readiness: *const onceward_readiness,
@@ -52,7 +54,7 @@ pub unsafe extern "C" fn onceward_readiness_descriptor(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Place::new(descriptor) }?;
+        let out = unsafe { Place::new("descriptor", descriptor) }?;
         out.set(-1);
         out.set(handles::get(readiness)?.readiness.as_raw_fd());
         Ok(())

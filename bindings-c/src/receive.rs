@@ -2,7 +2,7 @@
 
 use onceward::{Delivery, ReceiveOptions};
 
-use crate::border::{self, Options, Out, at};
+use crate::border::{self, Options, Out, Places, View, at};
 use crate::delivery::{Received, onceward_delivery};
 use crate::handles::{self, Handle};
 use crate::message::onceward_message_view;
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn onceward_subscription_receive(
 ) -> i32 {
     guard(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(delivery) }?;
+        let out = unsafe { Out::new("delivery", delivery) }?;
         let options = onceward_receive_options { wait_ms, ..onceward_receive_options::unset() };
         let Some(delivery) = receive(subscription, &options)?.pop() else { return Ok(ONCEWARD_EMPTY) };
         handles::give(onceward_delivery::new(Received::new(delivery)), &out);
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn onceward_subscription_receive_many(
 ) -> i32 {
     guard(|| {
         // SAFETY: as the header asks.
-        let (out, options) = unsafe { (Out::new(batch)?, border::options(options)?) };
+        let (out, options) = unsafe { (Out::new("batch", batch)?, border::options(options)?) };
         let deliveries = receive(subscription, &options)?;
         if deliveries.is_empty() {
             return Ok(ONCEWARD_EMPTY);
@@ -118,9 +118,10 @@ pub unsafe extern "C" fn onceward_batch_get(
     view_size: usize,
 ) -> i32 {
     run(|| {
-        let batch = handles::get(batch)?;
         // SAFETY: as the header asks.
-        unsafe { border::put("view", at(&batch.received, index)?.content().view(), view, view_size) }
+        let view = unsafe { View::new("view", view, view_size) }?;
+        view.set(at(&handles::get(batch)?.received, index)?.content().view());
+        Ok(())
     })
 }
 
@@ -134,7 +135,7 @@ pub unsafe extern "C" fn onceward_batch_delivery(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(delivery) }?;
+        let out = unsafe { Out::new("delivery", delivery) }?;
         let batch = handles::get(batch)?;
         handles::give(onceward_delivery::new(at(&batch.received, index)?.clone()), &out);
         Ok(())
@@ -150,10 +151,13 @@ pub unsafe extern "C" fn onceward_batch_receipts(
     count: usize,
 ) -> i32 {
     run(|| {
+        // SAFETY: as the header asks.
+        let places = unsafe { Places::new("receipts", receipts, count) }?;
         let batch = handles::get(batch)?;
         let found: Vec<_> = batch.received.iter().map(|one| onceward_receipt::of(one.delivery().receipt())).collect();
-        // SAFETY: as the header asks.
-        unsafe { border::put_items("receipts", &found, receipts, count) }
+        border::fits("receipts", found.len(), count)?;
+        places.set(found);
+        Ok(())
     })
 }
 

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use onceward::{MessageId, Receipt, Subscription, Token};
 
-use crate::border::{self, Place};
+use crate::border::{self, Place, Places};
 use crate::delivery::nack;
 use crate::handles;
 use crate::status::{ONCEWARD_OK, ONCEWARD_SOME_LOST, Outcome, guard};
@@ -53,26 +53,26 @@ impl Many {
     unsafe fn settle(self, call: impl FnOnce(&Subscription, &[Receipt]) -> Outcome<Vec<Receipt>>) -> i32 {
         guard(|| {
             // SAFETY: the caller's.
-            let receipts = unsafe { read(self.receipts, self.count) }?;
-            let lost_count = if self.lost_count.is_null() {
-                None
-            } else {
-                // SAFETY: the caller's.
-                let place = unsafe { Place::new(self.lost_count) }?;
-                place.set(0);
-                Some(place)
+            let (places, lost_count, receipts) = unsafe {
+                (
+                    Places::or_nowhere("lost", self.lost, self.count)?,
+                    Place::or_nowhere("lost_count", self.lost_count)?,
+                    read(self.receipts, self.count)?,
+                )
             };
+            if let Some(lost_count) = &lost_count {
+                lost_count.set(0);
+            }
             let handle = handles::get(self.subscription)?;
             let lost: Vec<_> = call(&handle.subscription, &receipts)?.into_iter().map(onceward_receipt::of).collect();
             if lost.is_empty() {
                 return Ok(ONCEWARD_OK);
             }
-            if let Some(place) = lost_count {
-                place.set(lost.len());
+            if let Some(lost_count) = lost_count {
+                lost_count.set(lost.len());
             }
-            if !self.lost.is_null() {
-                // SAFETY: the caller's: there is room for as many as were given.
-                unsafe { border::put_items("receipts", &lost, self.lost, self.count) }?;
+            if let Some(places) = places {
+                places.set(lost);
             }
             Ok(ONCEWARD_SOME_LOST)
         })
@@ -83,7 +83,8 @@ impl Many {
 ///
 /// ONCEWARD_SOME_LOST, which is no error of the call, when some had lost their lease: these are written to `lost`, which has room
 /// for `count` receipts, and `*lost_count` says how many; both may be NULL. All others are done. The same call repeated gives the
-/// same answer. ONCEWARD_INVALID for a message of another queue, or for too many; then nothing is settled.
+/// same answer. ONCEWARD_INVALID for a message of another queue, or for too many; ONCEWARD_NOT_FOUND when the subscription was ended;
+/// then nothing is settled.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_ack(
     subscription: *const onceward_subscription,

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use onceward::{Store, StoreOptions};
 
-use crate::border::{self, Options, Out};
+use crate::border::{self, Options, Out, View};
 use crate::handles::{self, Handle};
 use crate::listing::onceward_names;
 use crate::status::{Outcome, run};
@@ -89,7 +89,7 @@ pub unsafe extern "C" fn onceward_store_open(
     run(|| {
         // SAFETY: as the header asks.
         let (store, path, options) = unsafe {
-            let store = Out::new(store)?;
+            let store = Out::new("store", store)?;
             border::filled("the path", path)?;
             (store, std::ffi::CStr::from_ptr(path), border::options(options)?)
         };
@@ -100,7 +100,9 @@ pub unsafe extern "C" fn onceward_store_open(
 }
 
 /// Closes the store for every handle made from it: what it held in flight is offered again, and every later call fails with
-/// ONCEWARD_CLOSED. Closing again does nothing. The handles, this one too, still have to be freed.
+/// ONCEWARD_CLOSED. Closing again does nothing, and nothing is done in a forked child. The handles, this one too, still have to be freed.
+///
+/// ONCEWARD_STORAGE when the file could not be brought to an end as it should; it is closed all the same.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_store_close(store: *const onceward_store) -> i32 {
     run(|| Ok(handles::get(store)?.store.close()?))
@@ -113,22 +115,26 @@ pub extern "C" fn onceward_store_free(store: *mut onceward_store) {
 }
 
 /// The names of all queues, sorted. `*names` is yours: free it with onceward_names_free.
+///
+/// Gives the common statuses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_store_queues(store: *const onceward_store, names: *mut *mut onceward_names) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let names = unsafe { Out::new(names) }?;
+        let names = unsafe { Out::new("names", names) }?;
         handles::give(onceward_names::new(handles::get(store)?.store.queues()?), &names);
         Ok(())
     })
 }
 
 /// The names of all ledgers, sorted. `*names` is yours: free it with onceward_names_free.
+///
+/// Gives the common statuses.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_store_ledgers(store: *const onceward_store, names: *mut *mut onceward_names) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let names = unsafe { Out::new(names) }?;
+        let names = unsafe { Out::new("names", names) }?;
         handles::give(onceward_names::new(handles::get(store)?.store.ledgers()?), &names);
         Ok(())
     })
@@ -149,6 +155,8 @@ pub struct onceward_store_stats {
 }
 
 /// Statistics of the whole file, into `*stats`. `stats_size` is sizeof(onceward_store_stats).
+///
+/// ONCEWARD_INVALID for a size out of range.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_store_get_stats(
     store: *const onceward_store,
@@ -156,14 +164,15 @@ pub unsafe extern "C" fn onceward_store_get_stats(
     stats_size: usize,
 ) -> i32 {
     run(|| {
+        // SAFETY: as the header asks.
+        let stats = unsafe { View::new("stats", stats, stats_size) }?;
         let found = handles::get(store)?.store.stats()?;
-        let value = onceward_store_stats {
+        stats.set(&onceward_store_stats {
             file_bytes: found.file_bytes,
             wal_bytes: found.wal_bytes,
             in_doubt: found.in_doubt,
             queues: found.queues,
-        };
-        // SAFETY: as the header asks.
-        unsafe { border::put("stats", &value, stats, stats_size) }
+        });
+        Ok(())
     })
 }

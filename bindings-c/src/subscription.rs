@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use onceward::{DEFAULT_SUBSCRIPTION, MessageId, Start, Subscription};
 
-use crate::border::{self, Out, Place};
+use crate::border::{self, Out, Place, Places, View};
 use crate::handles::{self, Handle};
 use crate::listing::{onceward_dead_letters, onceward_messages};
 use crate::message;
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn onceward_subscription_open(
     run(|| {
         // SAFETY: as the header asks.
         let (out, name) = unsafe {
-            let out = Out::new(subscription)?;
+            let out = Out::new("subscription", subscription)?;
             (out, border::text_or_none("the subscription's name", name)?)
         };
         let subscription = handles::get(queue)?.queue.subscription(name.unwrap_or(DEFAULT_SUBSCRIPTION))?;
@@ -63,7 +63,7 @@ pub unsafe extern "C" fn onceward_subscription_create(
     run(|| {
         // SAFETY: as the header asks.
         let (out, name) = unsafe {
-            let out = Out::new(subscription)?;
+            let out = Out::new("subscription", subscription)?;
             (out, border::text("the subscription's name", name)?)
         };
         let start = match start {
@@ -113,8 +113,10 @@ pub unsafe extern "C" fn onceward_subscription_get_stats(
     stats_size: usize,
 ) -> i32 {
     run(|| {
+        // SAFETY: as the header asks.
+        let stats = unsafe { View::new("stats", stats, stats_size) }?;
         let found = handles::get(subscription)?.subscription.stats()?;
-        let value = onceward_stats {
+        stats.set(&onceward_stats {
             ready: found.ready,
             delayed: found.delayed,
             blocked: found.blocked,
@@ -122,14 +124,15 @@ pub unsafe extern "C" fn onceward_subscription_get_stats(
             dead: found.dead,
             in_doubt: found.in_doubt,
             oldest_age_ms: found.oldest_age.map_or(-1, border::millis),
-        };
-        // SAFETY: as the header asks.
-        unsafe { border::put("stats", &value, stats, stats_size) }
+        });
+        Ok(())
     })
 }
 
 /// Looks at up to `max` (1 to 10,000) messages that a receive would bring, in its order, without taking them. `*messages` is
 /// yours: free it with onceward_messages_free.
+///
+/// ONCEWARD_INVALID for a `max` out of range. A subscription that was ended has no messages, which is no error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_peek(
     subscription: *const onceward_subscription,
@@ -138,7 +141,7 @@ pub unsafe extern "C" fn onceward_subscription_peek(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(messages) }?;
+        let out = unsafe { Out::new("messages", messages) }?;
         handles::give(onceward_messages::new(handles::get(subscription)?.subscription.peek(max)?), &out);
         Ok(())
     })
@@ -146,6 +149,9 @@ pub unsafe extern "C" fn onceward_subscription_peek(
 
 /// Lists up to `max` (1 to 10,000) dead letters in the order of their ids, from the one after the id `after` on; 0 begins at the
 /// first. `*letters` is yours: free it with onceward_dead_letters_free.
+///
+/// ONCEWARD_INVALID for a `max` out of range, or an `after` that is no message's id. A subscription that was ended has no dead letters,
+/// which is no error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_dead_letters(
     subscription: *const onceward_subscription,
@@ -155,7 +161,7 @@ pub unsafe extern "C" fn onceward_subscription_dead_letters(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(letters) }?;
+        let out = unsafe { Out::new("letters", letters) }?;
         let after = if after == 0 { None } else { Some(message::id(after)?) };
         let found = handles::get(subscription)?.subscription.dead_letters(after, max)?;
         handles::give(onceward_dead_letters::new(found), &out);
@@ -174,7 +180,8 @@ unsafe fn ids(messages: *const u64, count: usize) -> Outcome<Vec<MessageId>> {
 /// Offers dead letters again, under their ids, with their attempts counted anew and without a time to live. `done` may be NULL;
 /// else `*done` is how many there were.
 ///
-/// ONCEWARD_INVALID for a message of another queue, or for more than 10,000; then none is redriven.
+/// ONCEWARD_INVALID for a message of another queue, or for more than 10,000; ONCEWARD_NOT_FOUND when the subscription was ended; then
+/// none is redriven.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_redrive(
     subscription: *const onceward_subscription,
@@ -187,6 +194,9 @@ pub unsafe extern "C" fn onceward_subscription_redrive(
 }
 
 /// Offers all dead letters again. `done` may be NULL; else `*done` is how many there were.
+///
+/// ONCEWARD_NOT_FOUND when the subscription was ended. With ONCEWARD_BUSY, ONCEWARD_FULL or ONCEWARD_STORAGE some may be offered again
+/// all the same, for there is a commit for each 1,000: call it again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_redrive_all(
     subscription: *const onceward_subscription,
@@ -198,7 +208,8 @@ pub unsafe extern "C" fn onceward_subscription_redrive_all(
 
 /// Throws dead letters away. `done` may be NULL; else `*done` is how many there were.
 ///
-/// ONCEWARD_INVALID for a message of another queue, or for more than 10,000; then none is thrown away.
+/// ONCEWARD_INVALID for a message of another queue, or for more than 10,000; ONCEWARD_NOT_FOUND when the subscription was ended; then
+/// none is thrown away.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_purge_dead(
     subscription: *const onceward_subscription,
@@ -212,6 +223,9 @@ pub unsafe extern "C" fn onceward_subscription_purge_dead(
 }
 
 /// Throws all dead letters away. `done` may be NULL; else `*done` is how many there were.
+///
+/// ONCEWARD_NOT_FOUND when the subscription was ended. With ONCEWARD_BUSY, ONCEWARD_FULL or ONCEWARD_STORAGE some may be gone all the
+/// same, for there is a commit for each 1,000: call it again.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_subscription_purge_dead_all(
     subscription: *const onceward_subscription,
@@ -228,7 +242,7 @@ pub unsafe extern "C" fn onceward_subscription_purge_dead_all(
 unsafe fn letters<T>(done: *mut u64, ids: impl FnOnce() -> Outcome<T>, call: impl FnOnce(T) -> Outcome<u64>) -> i32 {
     run(|| {
         // SAFETY: the caller's.
-        let done = unsafe { or_nowhere(done) }?;
+        let done = unsafe { or_nowhere("done", done) }?;
         let count = call(ids()?)?;
         if let Some(done) = done {
             done.set(count);
@@ -252,13 +266,16 @@ pub unsafe extern "C" fn onceward_subscription_unfinished(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let (out, ids) = unsafe { (Place::new(unfinished_count)?, ids(messages, count)?) };
+        let (places, out, ids) = unsafe {
+            (
+                Places::new("unfinished", unfinished, count)?,
+                Place::new("unfinished_count", unfinished_count)?,
+                ids(messages, count)?,
+            )
+        };
         out.set(0);
         let found = handles::get(subscription)?.subscription.unfinished(&ids)?;
-        for (index, id) in found.iter().enumerate() {
-            // SAFETY: as the header asks: there is room for as many as were asked about.
-            unsafe { Place::new(unfinished.wrapping_add(index)) }?.set(id.get());
-        }
+        places.set(found.iter().map(|id| id.get()));
         out.set(found.len());
         Ok(())
     })

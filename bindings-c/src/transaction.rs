@@ -5,7 +5,7 @@ use std::ptr;
 
 use onceward::{ProcessMutex, Transaction, Value};
 
-use crate::border::{self, Out, at};
+use crate::border::{self, Out, Place, at};
 use crate::delivery::onceward_delivery;
 use crate::handles::{self, Handle};
 use crate::message::{self, onceward_message};
@@ -105,6 +105,8 @@ impl onceward_transaction {
 
 /// Begins a transaction. Nothing is locked before its first statement. `*transaction` is yours: commit it or roll it back, then
 /// free it with onceward_transaction_free.
+///
+/// ONCEWARD_CLOSED or ONCEWARD_DETACHED; the file itself is first looked at by a statement.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_store_transaction(
     store: *const onceward_store,
@@ -112,7 +114,7 @@ pub unsafe extern "C" fn onceward_store_transaction(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(transaction) }?;
+        let out = unsafe { Out::new("transaction", transaction) }?;
         handles::give(onceward_transaction::new(handles::get(store)?.store.transaction()?), &out);
         Ok(())
     })
@@ -120,6 +122,8 @@ pub unsafe extern "C" fn onceward_store_transaction(
 
 /// Begins a transaction whose commit also acknowledges this delivery: the effects and the acknowledgement happen together, or not
 /// at all. `*transaction` is yours: commit it or roll it back, then free it with onceward_transaction_free.
+///
+/// ONCEWARD_INVALID when the delivery was settled; ONCEWARD_CLOSED or ONCEWARD_DETACHED. Whether the delivery was lost, the commit says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_delivery_transaction(
     delivery: *const onceward_delivery,
@@ -127,7 +131,7 @@ pub unsafe extern "C" fn onceward_delivery_transaction(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let out = unsafe { Out::new(transaction) }?;
+        let out = unsafe { Out::new("transaction", transaction) }?;
         let begun = handles::get(delivery)?.delivery().transaction()?;
         handles::give(onceward_transaction::new(begun), &out);
         Ok(())
@@ -149,7 +153,7 @@ pub unsafe extern "C" fn onceward_transaction_execute(
     run(|| {
         // SAFETY: as the header asks.
         let (changed, sql, values) =
-            unsafe { (or_nowhere(changed)?, border::text("the SQL", sql)?, values(parameters, count)?) };
+            unsafe { (or_nowhere("changed", changed)?, border::text("the SQL", sql)?, values(parameters, count)?) };
         let rows = handles::get(transaction)?.call(|open| open.execute(sql, &values))?;
         if let Some(changed) = changed {
             changed.set(rows);
@@ -161,7 +165,8 @@ pub unsafe extern "C" fn onceward_transaction_execute(
 /// Runs one statement `set_count` times: with the first `count` of the parameters, then with the next `count`, and so on.
 /// `changed` may be NULL; else `*changed` is how many rows they changed together.
 ///
-/// As onceward_transaction_execute; the sets before a failing one have been run, and are committed only if you commit.
+/// As onceward_transaction_execute: ONCEWARD_SQL, ONCEWARD_BUSY, ONCEWARD_EXPIRED, ONCEWARD_INVALID, this also when `count` is 0. The
+/// sets before a failing one have been run, and are committed only if you commit.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_transaction_execute_many(
     transaction: *const onceward_transaction,
@@ -174,8 +179,9 @@ pub unsafe extern "C" fn onceward_transaction_execute_many(
     run(|| {
         let all = count.checked_mul(set_count).ok_or_else(|| Failure::invalid("there are too many parameters"))?;
         // SAFETY: as the header asks.
-        let (changed, sql, mut values) =
-            unsafe { (or_nowhere(changed)?, border::text("the SQL", sql)?, values(parameters, all)?.into_iter()) };
+        let (changed, sql, mut values) = unsafe {
+            (or_nowhere("changed", changed)?, border::text("the SQL", sql)?, values(parameters, all)?.into_iter())
+        };
         if count == 0 {
             return Err(Failure::invalid("each set has no parameters: use onceward_transaction_execute"));
         }
@@ -190,7 +196,7 @@ pub unsafe extern "C" fn onceward_transaction_execute_many(
 
 /// Runs one query and returns all its rows; it sees what the transaction wrote. `*rows` is yours: free it with onceward_rows_free.
 ///
-/// As onceward_transaction_execute.
+/// As onceward_transaction_execute: ONCEWARD_SQL, ONCEWARD_BUSY, ONCEWARD_EXPIRED, ONCEWARD_INVALID.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_transaction_query(
     transaction: *const onceward_transaction,
@@ -202,7 +208,7 @@ pub unsafe extern "C" fn onceward_transaction_query(
     run(|| {
         // SAFETY: as the header asks.
         let (out, sql, values) =
-            unsafe { (Out::new(rows)?, border::text("the SQL", sql)?, values(parameters, count)?) };
+            unsafe { (Out::new("rows", rows)?, border::text("the SQL", sql)?, values(parameters, count)?) };
         let found = handles::get(transaction)?.call(|open| open.query(sql, &values))?;
         handles::give(onceward_rows::new(found), &out);
         Ok(())
@@ -221,7 +227,7 @@ pub unsafe extern "C" fn onceward_transaction_send(
 ) -> i32 {
     guard(|| {
         // SAFETY: as the header asks.
-        let (id, message) = unsafe { (or_nowhere(id)?, message::read(message)?) };
+        let (id, message) = unsafe { (or_nowhere("id", id)?, message::read(message)?) };
         let queue = handles::get(queue)?;
         let sent = handles::get(transaction)?.call(|open| open.send(&queue.queue, message))?;
         Ok(sent_status(sent, id.as_ref()))
@@ -230,8 +236,8 @@ pub unsafe extern "C" fn onceward_transaction_send(
 
 /// Acknowledges further deliveries if and only if the transaction commits.
 ///
-/// ONCEWARD_LEASE_LOST when one of them was lost: the whole transaction is then rolled back. ONCEWARD_INVALID for a subscription of
-/// another store.
+/// ONCEWARD_LEASE_LOST when one of them was lost: the whole transaction is then rolled back. ONCEWARD_NOT_FOUND when the subscription was
+/// ended, and ONCEWARD_INVALID for one of another store; the transaction goes on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn onceward_transaction_ack(
     transaction: *const onceward_transaction,
@@ -250,15 +256,18 @@ pub unsafe extern "C" fn onceward_transaction_ack(
 /// Commits: everything in it happens together, and is on disk when this returns. With the delivery it was begun from, that is
 /// acknowledged.
 ///
-/// ONCEWARD_LEASE_LOST when that delivery was lost: everything is rolled back, and nothing of it happened. ONCEWARD_EXPIRED past the
-/// time limit. ONCEWARD_INVALID when it is over already. With ONCEWARD_STORAGE the outcome is unknown: look.
+/// ONCEWARD_LEASE_LOST when that delivery was lost, ONCEWARD_NOT_FOUND when its subscription was ended: everything is rolled back, and
+/// nothing of it happened. ONCEWARD_EXPIRED past the time limit. ONCEWARD_INVALID when it is over already. With ONCEWARD_STORAGE the
+/// outcome is unknown: look.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_transaction_commit(transaction: *const onceward_transaction) -> i32 {
     run(|| Ok(handles::get(transaction)?.end()?.ok_or_else(over)?.commit()?))
 }
 
 /// Rolls back: nothing of it happened. The delivery it was begun from stays in your hands: settle it. One that is over stays as it
-/// is, which is no error.
+/// is, which is no error, also when the store is closed.
+///
+/// ONCEWARD_CLOSED in a forked child; ONCEWARD_INVALID for what is no living handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn onceward_transaction_rollback(transaction: *const onceward_transaction) -> i32 {
     run(|| {
@@ -376,7 +385,7 @@ pub unsafe extern "C" fn onceward_rows_get(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let place = unsafe { border::Place::new(value) }?;
+        let place = unsafe { Place::new("value", value) }?;
         let rows = handles::get(rows)?;
         place.set(at(at(&rows.rows, row)?, column)?.shown());
         Ok(())

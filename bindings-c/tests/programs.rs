@@ -8,8 +8,8 @@ mod several;
 use common::{Built, run, tree};
 use several::several_at_once;
 
-const PROGRAMS: [&str; 8] =
-    ["queues", "managing", "transactions", "once", "consumer", "readiness", "hostile", "forked"];
+const PROGRAMS: [&str; 10] =
+    ["queues", "managing", "transactions", "once", "consumer", "readiness", "hostile", "arguments", "closed", "forked"];
 /// A child has the memory of the threads that it has not, so this one is not asked for leaks.
 const FORKS: &str = "forked";
 

@@ -1,5 +1,5 @@
 /* After a fork: the child's copies are refused, and can be freed; a store of its own works. */
-#include "check.h"
+#include "everything.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -143,6 +143,46 @@ static void a_forked_child_waits_for_no_statement_of_its_parent(void)
     onceward_store_free(store);
 }
 
+/* A child that is refused reads and writes nothing: the parent goes on with all of it. */
+static void every_call_of_a_forked_child_is_refused(void)
+{
+    struct everything all = everything_in("forked-everything.db");
+    onceward_receipt receipts[2];
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(120);
+        every_call_is_closed(&all);
+        what_was_received_can_be_seen(&all);
+        CLOSED(onceward_consumer_flush(all.consumer));
+        OK(onceward_consumer_stop(all.consumer));
+        CLOSED(onceward_consumer_close(all.consumer));
+        CLOSED(onceward_transaction_rollback(all.transaction));
+        /* There is nothing open here that it would have to close. */
+        OK(onceward_store_close(all.store));
+        free_everything(&all);
+        _exit(0);
+    }
+    ends_well(child);
+    onceward_stats stats = counts(all.subscription);
+    CHECK(stats.ready == 2 && stats.in_flight == 3 && stats.dead == 1);
+    OK(onceward_delivery_ack(all.delivery));
+    OK(onceward_batch_receipts(all.batch, receipts, 2));
+    OK(onceward_subscription_ack(all.subscription, receipts, 2, NULL, NULL));
+    OK(onceward_transaction_execute(all.transaction, "CREATE TABLE t(x)", NULL, 0, NULL));
+    OK(onceward_transaction_commit(all.transaction));
+    OK(onceward_effect_ended(all.call, ONCEWARD_CALL_DONE, "7", 1));
+    OK(onceward_effect_not_called(all.other_call));
+    int32_t todo = -1;
+    OK(onceward_effect_probed(all.question, ONCEWARD_PROBE_APPLIED, "7", 1, &todo, NULL));
+    OK(onceward_readiness_clear(all.readiness));
+    onceward_delivery *delivery = NULL;
+    OK(onceward_consumer_receive(all.consumer, 0, &delivery));
+    onceward_delivery_free(delivery);
+    OK(onceward_consumer_close(all.consumer));
+    free_everything(&all);
+}
+
 int main(void)
 {
     onceward_store *store = NULL;
@@ -170,6 +210,7 @@ int main(void)
     CHECK(counts(subscription).ready == 0);
     a_forked_child_waits_for_no_thread_of_its_parent(subscription);
     a_forked_child_waits_for_no_statement_of_its_parent();
+    every_call_of_a_forked_child_is_refused();
     onceward_readiness_free(readiness);
     onceward_subscription_free(subscription);
     onceward_queue_free(queue);

@@ -183,11 +183,11 @@ static void freed_and_foreign_handles_are_told_apart(onceward_store *store, once
     CHECK(strcmp(onceward_status_name(ONCEWARD_LEASE_LOST), "LeaseLost") == 0);
 }
 
-enum { THREADS = 4, EACH = 25 };
+enum { THREADS = 4, EACH = 25, ROUNDS = 20 };
 
 struct work {
     const onceward_queue *queue;
-    onceward_subscription *subscription;
+    const onceward_subscription *subscription;
     int taken;
 };
 
@@ -203,8 +203,6 @@ static void *works(void *given)
         onceward_delivery_free(delivery);
         work->taken++;
     }
-    /* Whoever comes first frees it; the others are told that it is gone, or free nothing. */
-    onceward_subscription_free(work->subscription);
     return NULL;
 }
 
@@ -212,50 +210,160 @@ static void threads_share_handles(onceward_queue *queue)
 {
     pthread_t threads[THREADS];
     struct work work[THREADS];
+    onceward_subscription *subscription = NULL;
+    OK(onceward_subscription_open(queue, NULL, &subscription));
     for (int i = 0; i < THREADS; i++) {
         work[i].queue = queue;
-        work[i].subscription = NULL;
+        work[i].subscription = subscription;
         work[i].taken = 0;
-        OK(onceward_subscription_open(queue, NULL, &work[i].subscription));
         CHECK(pthread_create(&threads[i], NULL, works, &work[i]) == 0);
     }
     for (int i = 0; i < THREADS; i++) {
         CHECK(pthread_join(threads[i], NULL) == 0);
         CHECK(work[i].taken == EACH);
     }
+    onceward_subscription_free(subscription);
 }
 
-static void everything_made_from_a_closed_store_says_so(onceward_store *store, onceward_queue *queue)
+/* A handle that threads call on, and whether it has been freed for certain. */
+struct freed_meanwhile {
+    pthread_mutex_t lock;
+    pthread_barrier_t start;
+    onceward_subscription *subscription;
+    int is_gone;
+};
+
+static int is_gone(struct freed_meanwhile *shared)
+{
+    CHECK(pthread_mutex_lock(&shared->lock) == 0);
+    int gone = shared->is_gone;
+    CHECK(pthread_mutex_unlock(&shared->lock) == 0);
+    return gone;
+}
+
+/* Calls until it is told that the handle is gone: which it is, once another call has freed it, and may be before. */
+static void *calls_until_it_is_gone(void *given)
+{
+    struct freed_meanwhile *shared = (struct freed_meanwhile *)given;
+    int32_t status = ONCEWARD_OK;
+    pthread_barrier_wait(&shared->start);
+    while (status == ONCEWARD_OK) {
+        int was_gone = is_gone(shared);
+        onceward_stats stats;
+        status = onceward_subscription_get_stats(shared->subscription, &stats, sizeof stats);
+        CHECK(status == ONCEWARD_INVALID || (status == ONCEWARD_OK && !was_gone));
+    }
+    CHECK(strstr(onceward_error_message(), "it was freed") != NULL);
+    return NULL;
+}
+
+/* Whoever comes first frees it; the others free nothing, and are told that it is gone. */
+static void *frees_it_like_all_others(void *given)
+{
+    struct freed_meanwhile *shared = (struct freed_meanwhile *)given;
+    onceward_stats stats;
+    pthread_barrier_wait(&shared->start);
+    onceward_subscription_free(shared->subscription);
+    STATUS(ONCEWARD_INVALID, onceward_subscription_get_stats(shared->subscription, &stats, sizeof stats));
+    return NULL;
+}
+
+static void *frees_it_after_a_few_calls(void *given)
+{
+    struct freed_meanwhile *shared = (struct freed_meanwhile *)given;
+    pthread_barrier_wait(&shared->start);
+    for (int i = 0; i < EACH; i++) {
+        CHECK(counts(shared->subscription).dead == 0);
+    }
+    onceward_subscription_free(shared->subscription);
+    CHECK(pthread_mutex_lock(&shared->lock) == 0);
+    shared->is_gone = 1;
+    CHECK(pthread_mutex_unlock(&shared->lock) == 0);
+    return NULL;
+}
+
+/* Runs one function in the first thread and another in the others, with a handle of their own for each round. */
+static void in_threads(onceward_queue *queue, void *(*first)(void *), void *(*others)(void *))
+{
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_t threads[THREADS];
+        struct freed_meanwhile shared;
+        shared.subscription = NULL;
+        shared.is_gone = 0;
+        CHECK(pthread_mutex_init(&shared.lock, NULL) == 0);
+        CHECK(pthread_barrier_init(&shared.start, NULL, THREADS) == 0);
+        OK(onceward_subscription_open(queue, NULL, &shared.subscription));
+        for (int i = 0; i < THREADS; i++) {
+            CHECK(pthread_create(&threads[i], NULL, i == 0 ? first : others, &shared) == 0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            CHECK(pthread_join(threads[i], NULL) == 0);
+        }
+        CHECK(pthread_barrier_destroy(&shared.start) == 0);
+        CHECK(pthread_mutex_destroy(&shared.lock) == 0);
+    }
+}
+
+struct settling {
+    pthread_barrier_t *start;
+    onceward_delivery *delivery;
+    int way;
+    int32_t status;
+};
+
+static void *settles(void *given)
+{
+    struct settling *settling = (struct settling *)given;
+    onceward_delivery *delivery = settling->delivery;
+    pthread_barrier_wait(settling->start);
+    switch (settling->way) {
+    case 0:
+        settling->status = onceward_delivery_dead_letter(delivery, "poison");
+        break;
+    case 1:
+        settling->status = onceward_delivery_nack(delivery, 0, "failed");
+        break;
+    case 2:
+        settling->status = onceward_delivery_release(delivery);
+        break;
+    default:
+        settling->status = onceward_delivery_ack(delivery);
+    }
+    return NULL;
+}
+
+/* Each round in the same way from every thread, and the last ones in a different way from each. */
+static void a_delivery_is_settled_once(onceward_queue *queue)
 {
     onceward_subscription *subscription = NULL;
-    onceward_transaction *tx = NULL;
-    onceward_ledger *ledger = NULL;
-    onceward_delivery *other = NULL;
-    onceward_once_options park;
-    memset(&park, 0, sizeof park);
-    park.size = sizeof park;
-    park.on_unknown = ONCEWARD_PARK;
     OK(onceward_subscription_open(queue, NULL, &subscription));
-    OK(onceward_ledger_open(store, "l", NULL, &ledger));
-    send_text(queue, "held", NULL);
-    onceward_delivery *delivery = take(subscription);
-    OK(onceward_delivery_transaction(delivery, &tx));
-    OK(onceward_store_close(store));
-    onceward_message message = message_of("x", NULL);
-    onceward_stats stats;
-    STATUS(ONCEWARD_CLOSED, onceward_queue_send(queue, &message, NULL));
-    STATUS(ONCEWARD_CLOSED, onceward_subscription_receive(subscription, 0, &other));
-    STATUS(ONCEWARD_CLOSED, onceward_subscription_get_stats(subscription, &stats, sizeof stats));
-    STATUS(ONCEWARD_CLOSED, onceward_delivery_ack(delivery));
-    STATUS(ONCEWARD_CLOSED, onceward_delivery_extend(delivery, 1000));
-    STATUS(ONCEWARD_CLOSED, onceward_transaction_execute(tx, "CREATE TABLE t(x)", NULL, 0, NULL));
-    STATUS(ONCEWARD_CLOSED, onceward_delivery_once(delivery, "x", &park, unreachable, NULL, NULL, NULL));
-    STATUS(ONCEWARD_CLOSED, onceward_ledger_once(ledger, "x", &park, unreachable, NULL, NULL, NULL));
-    onceward_message_view view = seen(delivery);
-    CHECK(body_is(&view, "held"));
-    onceward_transaction_free(tx);
-    onceward_delivery_free(delivery);
-    onceward_ledger_free(ledger);
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_t threads[THREADS];
+        pthread_barrier_t start;
+        struct settling settling[THREADS];
+        int done = 0;
+        CHECK(pthread_barrier_init(&start, NULL, THREADS) == 0);
+        send_text(queue, "once", NULL);
+        onceward_delivery *delivery = take(subscription);
+        for (int i = 0; i < THREADS; i++) {
+            settling[i].start = &start;
+            settling[i].delivery = delivery;
+            settling[i].way = round < ROUNDS / 2 ? round % 4 : i;
+            settling[i].status = ONCEWARD_OTHER;
+            CHECK(pthread_create(&threads[i], NULL, settles, &settling[i]) == 0);
+        }
+        for (int i = 0; i < THREADS; i++) {
+            CHECK(pthread_join(threads[i], NULL) == 0);
+            CHECK(settling[i].status == ONCEWARD_OK || settling[i].status == ONCEWARD_INVALID);
+            done += settling[i].status == ONCEWARD_OK;
+        }
+        CHECK(done == 1);
+        CHECK(onceward_delivery_is_settled(delivery) && counts(subscription).in_flight == 0);
+        CHECK(pthread_barrier_destroy(&start) == 0);
+        onceward_delivery_free(delivery);
+        OK(onceward_queue_purge(queue, NULL));
+        OK(onceward_subscription_purge_dead_all(subscription, NULL));
+    }
     onceward_subscription_free(subscription);
 }
 
@@ -269,7 +377,9 @@ int main(void)
     OK(onceward_queue_open(store, "jobs", ONCEWARD_AT_LEAST_ONCE, NULL, &queue));
     freed_and_foreign_handles_are_told_apart(store, queue);
     threads_share_handles(queue);
-    everything_made_from_a_closed_store_says_so(store, queue);
+    in_threads(queue, frees_it_after_a_few_calls, calls_until_it_is_gone);
+    in_threads(queue, frees_it_like_all_others, frees_it_like_all_others);
+    a_delivery_is_settled_once(queue);
     onceward_queue_free(queue);
     onceward_store_free(store);
     puts("done");

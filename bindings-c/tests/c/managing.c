@@ -128,6 +128,108 @@ static void messages_are_looked_at_and_taken_away(onceward_queue *queue, oncewar
     CHECK(purged == 2 && counts(subscription).ready == 0 && counts(subscription).delayed == 0);
 }
 
+static void an_ended_subscription_says_so(const onceward_store *store)
+{
+    onceward_queue *queue = NULL;
+    onceward_subscription *ended = NULL;
+    onceward_consumer *consumer = NULL;
+    onceward_transaction *tx = NULL;
+    onceward_messages *messages = NULL;
+    onceward_dead_letters *letters = NULL;
+    onceward_receipt receipts[2], lost[2];
+    onceward_delivery *deliveries[2], *none = NULL;
+    onceward_stats stats;
+    uint64_t id = 0;
+    size_t count = 7;
+    OK(onceward_queue_open(store, "ended", ONCEWARD_AT_LEAST_ONCE, NULL, &queue));
+    OK(onceward_subscription_create(queue, "audit", ONCEWARD_START_NOW, &ended));
+    OK(onceward_subscription_consume(ended, NULL, &consumer));
+    for (int i = 0; i < 2; i++) {
+        id = send_text(queue, "audited", NULL);
+        deliveries[i] = take(ended);
+        onceward_message_view view = seen(deliveries[i]);
+        receipts[i].message = view.id;
+        receipts[i].token = view.token;
+    }
+    OK(onceward_store_transaction(store, &tx));
+    OK(onceward_queue_unsubscribe(queue, "audit"));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_queue_unsubscribe(queue, "audit"));
+    OK(onceward_subscription_peek(ended, 10, &messages));
+    OK(onceward_subscription_dead_letters(ended, 0, 10, &letters));
+    CHECK(onceward_messages_count(messages) == 0 && onceward_dead_letters_count(letters) == 0);
+    onceward_messages_free(messages);
+    onceward_dead_letters_free(letters);
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_get_stats(ended, &stats, sizeof stats));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_unfinished(ended, &id, 1, &id, &count));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_redrive(ended, &id, 1, NULL));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_redrive_all(ended, NULL));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_purge_dead(ended, &id, 1, NULL));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_purge_dead_all(ended, NULL));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_receive(ended, 0, &none));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_consumer_receive(consumer, 0, &none));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_ack(ended, receipts, 2, lost, &count));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_subscription_extend(ended, receipts, 2, 1000, lost, &count));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_delivery_ack(deliveries[0]));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_delivery_extend(deliveries[0], 1000));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_transaction_ack(tx, ended, receipts, 2));
+    OK(onceward_transaction_execute(tx, "CREATE TABLE kept(x)", NULL, 0, NULL));
+    OK(onceward_transaction_commit(tx));
+    onceward_transaction_free(tx);
+    OK(onceward_delivery_transaction(deliveries[1], &tx));
+    OK(onceward_transaction_execute(tx, "DROP TABLE kept", NULL, 0, NULL));
+    STATUS(ONCEWARD_NOT_FOUND, onceward_transaction_commit(tx));
+    onceward_transaction_free(tx);
+    OK(onceward_store_transaction(store, &tx));
+    OK(onceward_transaction_execute(tx, "INSERT INTO kept VALUES (1)", NULL, 0, NULL));
+    onceward_transaction_free(tx);
+    onceward_consumer_free(consumer);
+    onceward_delivery_free(deliveries[0]);
+    onceward_delivery_free(deliveries[1]);
+    onceward_subscription_free(ended);
+    onceward_queue_free(queue);
+}
+
+/* While somebody writes, calls that write wait and are busy in the end; those that read go on. */
+static void only_writers_wait_for_a_writer(const onceward_store *store)
+{
+    onceward_store_options options;
+    onceward_store *other = NULL;
+    onceward_queue *queue = NULL, *ours = NULL;
+    onceward_subscription *subscription = NULL;
+    onceward_transaction *tx = NULL, *second = NULL;
+    onceward_messages *messages = NULL;
+    onceward_ledger *ledger = NULL;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.busy_timeout_ms = 1000;
+    OK(onceward_store_open("managing.db", &options, &other));
+    OK(onceward_ledger_open(other, "calls", NULL, &ledger));
+    onceward_ledger_free(ledger);
+    OK(onceward_queue_open_existing(store, "jobs", NULL, &ours));
+    OK(onceward_store_transaction(store, &tx));
+    OK(onceward_transaction_execute(tx, "CREATE TABLE written(x)", NULL, 0, NULL));
+    OK(onceward_queue_open(other, "jobs", ONCEWARD_AT_LEAST_ONCE, NULL, &queue));
+    OK(onceward_subscription_open(queue, NULL, &subscription));
+    OK(onceward_subscription_peek(subscription, 1, &messages));
+    onceward_messages_free(messages);
+    OK(onceward_ledger_open(other, "calls", NULL, &ledger));
+    onceward_ledger_free(ledger);
+    OK(onceward_store_transaction(other, &second));
+    STATUS(ONCEWARD_BUSY, onceward_queue_pause(queue));
+    STATUS(ONCEWARD_INVALID, onceward_queue_pause(ours));
+    CHECK(strstr(onceward_error_message(), "transaction") != NULL);
+    OK(onceward_transaction_rollback(tx));
+    OK(onceward_queue_pause(queue));
+    OK(onceward_queue_pause(ours));
+    OK(onceward_queue_resume(ours));
+    onceward_transaction_free(second);
+    onceward_transaction_free(tx);
+    onceward_subscription_free(subscription);
+    onceward_queue_free(ours);
+    onceward_queue_free(queue);
+    onceward_store_free(other);
+}
+
 int main(void)
 {
     onceward_store *store = NULL;
@@ -146,6 +248,8 @@ int main(void)
     onceward_store_stats stats;
     OK(onceward_store_get_stats(store, &stats, sizeof stats));
     CHECK(stats.queues == 2 && stats.file_bytes > 0 && stats.in_doubt == 0);
+    an_ended_subscription_says_so(store);
+    only_writers_wait_for_a_writer(store);
     onceward_subscription_free(subscription);
     onceward_queue_free(queue);
     onceward_store_free(store);

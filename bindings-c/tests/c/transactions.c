@@ -79,6 +79,8 @@ int main(void)
         CHECK(counts(outgoing).ready == (uint64_t)commit);
         CHECK(onceward_delivery_is_settled(delivery) == commit);
     }
+    STATUS(ONCEWARD_INVALID, onceward_delivery_transaction(delivery, &tx));
+    CHECK(tx == NULL);
     onceward_delivery_free(delivery);
     CHECK(counts(incoming).in_flight == 0);
 
