@@ -1,13 +1,14 @@
 //! What the scenarios must cover: every public function, every kind of error, every limit. The lists are taken from the
 //! source; what no scenario can do is named here, with the reason and the test that does it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use onceward::ErrorKind;
 
 use crate::record;
 use crate::scenario::{Scenario, all, folder};
+use crate::step::words;
 
 /// Public functions that no scenario calls, the reason, and the file of the test that does.
 const NOT_CALLED: &[(&str, &str, &str)] = &[
@@ -15,25 +16,29 @@ const NOT_CALLED: &[(&str, &str, &str)] = &[
     ("StoreOptions::random", "only Rust has it", "core/tests/common/mod.rs"),
     ("StoreOptions::liveness", "only Rust has it", "core/tests/receiving.rs"),
     ("ManualClock::new", "only Rust has it", "core/tests/common/mod.rs"),
-    ("ManualClock::advance", "only Rust has it", "core/tests/receiving.rs"),
-    ("ManualClock::set", "only Rust has it", "core/tests/receiving.rs"),
+    ("ManualClock::advance", "only Rust has it", "core/tests/clocks.rs"),
+    ("ManualClock::set", "only Rust has it", "core/tests/clocks.rs"),
     ("SeededRandom::new", "only Rust has it", "core/tests/common/mod.rs"),
-    ("SeededRandom::from_entropy", "what a store has unless it is given another", "core/src/store.rs"),
-    ("Steady::since", "only Rust has it", "core/src/clock.rs"),
+    ("SeededRandom::from_entropy", "what a store has unless it is given another", "core/tests/clocks.rs"),
+    ("Steady::since", "only Rust has it", "core/tests/clocks.rs"),
     ("Subscription::readiness", "Python and Node have their own event loops", "core/tests/readiness.rs"),
     ("Readiness::clear", "Python and Node have their own event loops", "core/tests/readiness.rs"),
-    ("Readiness::subscription", "Python and Node have their own event loops", "core/src/readiness.rs"),
+    ("Readiness::subscription", "Python and Node have their own event loops", "core/tests/readiness.rs"),
     ("Consumer::receive_ahead", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Consumer::finish", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Consumer::flush_handle", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("FlushHandle::flush", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
-    ("ProcessMutex::new", "the modules of other languages keep their handles in it", "core/src/process_mutex.rs"),
-    ("ProcessMutex::lock", "the modules of other languages keep their handles in it", "core/src/process_mutex.rs"),
-    ("ProcessMutex::try_lock", "the modules of other languages keep their handles in it", "core/src/process_mutex.rs"),
+    ("ProcessMutex::new", "the modules of other languages keep their handles in it", "core/tests/process_mutex.rs"),
+    ("ProcessMutex::lock", "the modules of other languages keep their handles in it", "core/tests/process_mutex.rs"),
+    (
+        "ProcessMutex::try_lock",
+        "the modules of other languages keep their handles in it",
+        "core/tests/process_mutex.rs",
+    ),
     (
         "ProcessMutex::check_process",
         "the modules of other languages keep their handles in it",
-        "core/src/process_mutex.rs",
+        "core/tests/process_mutex.rs",
     ),
     ("Delivery::let_go", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
     ("Delivery::hand_out", "the modules of other languages call it in their consumers", "core/tests/consuming.rs"),
@@ -52,15 +57,67 @@ const NOT_REACHED: &[(&str, &str, &str)] = &[
     ("STORES_MAX", "it takes the descriptors and threads of 1,024 stores", "core/tests/opening.rs"),
 ];
 
+/// Limits that refuse nothing, so that no error names them, and what they do.
+const NOT_REFUSING: &[(&str, &str)] = &[
+    ("RECEIVE_BYTES_MAX", "a receive stops there, and the next goes on"),
+    ("PRIORITY_DEFAULT", "it is what a message has that names none"),
+];
+
+/// The limits by their names, and as an error shows them.
+fn as_shown() -> Vec<(&'static str, String)> {
+    macro_rules! shown {
+        ($($name:ident)*) => { vec![$((stringify!($name), format!("{:?}", onceward::limits::$name))),*] };
+    }
+    shown! {
+        BODY_BYTES_MAX_DEFAULT BODY_BYTES_MAX KEY_BYTES_MAX NAME_BYTES_MAX HEADERS_BYTES_MAX TEXT_BYTES_MAX RESULT_BYTES_MAX
+        LEASE_MIN LEASE_MAX DELAY_MAX PRIORITY_MAX PRIORITY_DEFAULT SEND_MESSAGES_MAX SEND_BYTES_MAX RECEIVE_MESSAGES_MAX
+        RECEIVE_BYTES_MAX SETTLE_RECEIPTS_MAX LIST_MAX WAIT_MAX ATTEMPTS_MAX SUBSCRIPTIONS_MAX LANES_MAX LANE_SEQUENCE_MAX
+        STORES_MAX
+    }
+}
+
 fn tree() -> std::path::PathBuf {
     folder().join("../..")
 }
 
-/// The test that is named instead must be there, and must speak of it.
-fn is_tested_elsewhere(what: &str, file: &str) {
-    let word = what.rsplit("::").next().expect("a name");
+/// The code of the test that is named instead: not what it says of itself, nor what the scenarios do.
+fn test_elsewhere(what: &str, file: &str) -> String {
+    let path = Path::new(file);
+    assert!(path.iter().any(|folder| folder == "tests"), "{what}: {file} is no test");
+    assert!(!path.starts_with("core/tests/scenarios"), "{what}: {file} is of the scenarios");
     let text = std::fs::read_to_string(tree().join(file)).unwrap_or_else(|error| panic!("{what}: {file}: {error}"));
-    assert!(text.contains(word), "{what} is not in {file}");
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// A function is called there: by its type's name, or as a method where the type is named, or a variable as it.
+fn is_called_elsewhere(function: &str, file: &str) {
+    let (owner, method) = function.split_once("::").expect("a type and its function");
+    let code = test_elsewhere(function, file);
+    let names_owner = has_word(&code, owner) || code.contains(&snake_case(owner));
+    assert!(
+        code.contains(&format!("{function}(")) || (names_owner && code.contains(&format!(".{method}("))),
+        "{function} is not called in {file}"
+    );
+}
+
+fn is_named_elsewhere(what: &str, file: &str) {
+    assert!(has_word(&test_elsewhere(what, file), what), "{what} is not in {file}");
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|found| found == word)
+}
+
+/// `FlushHandle` as `flush_handle`.
+fn snake_case(name: &str) -> String {
+    let mut found = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !found.is_empty() {
+            found.push('_');
+        }
+        found.push(letter.to_ascii_lowercase());
+    }
+    found
 }
 
 fn sources(folder: &Path, found: &mut Vec<String>) {
@@ -117,7 +174,7 @@ pub(crate) fn every_public_function_was_called() {
     for (function, reason, file) in NOT_CALLED {
         assert!(public.contains(*function), "{function} is excepted ({reason}), and is no public function");
         assert!(!called.contains(function), "{function} is excepted ({reason}), and is called");
-        is_tested_elsewhere(function, file);
+        is_called_elsewhere(function, file);
     }
     let excepted = |function: &str| NOT_CALLED.iter().any(|(name, ..)| *name == function);
     let missing: Vec<_> =
@@ -133,7 +190,7 @@ pub(crate) fn every_kind_of_error_is_expected() {
         let excepted = NOT_PROVOKED.iter().find(|(name, ..)| *name == kind);
         assert_ne!(found.contains(kind.name()), excepted.is_some(), "{kind}: {found:?}");
         if let Some((_, _, file)) = excepted {
-            is_tested_elsewhere(kind.name(), file);
+            is_named_elsewhere(kind.name(), file);
         }
     }
     let strange: Vec<_> = found.iter().filter(|name| ErrorKind::ALL.iter().all(|kind| kind.name() != **name)).collect();
@@ -141,30 +198,31 @@ pub(crate) fn every_kind_of_error_is_expected() {
 }
 
 pub(crate) fn every_limit_is_covered() {
-    let limits = std::fs::read_to_string(tree().join("core/src/limits.rs")).expect("reads");
-    let limits: BTreeSet<&str> = limits.lines().filter_map(|line| line.strip_prefix("pub const ")).map(name).collect();
-    assert!(limits.len() > 20, "the limits are found: {limits:?}");
+    let source = std::fs::read_to_string(tree().join("core/src/limits.rs")).expect("reads");
+    let limits: BTreeSet<&str> = source.lines().filter_map(|line| line.strip_prefix("pub const ")).map(name).collect();
+    let shown: BTreeMap<&str, String> = as_shown().into_iter().collect();
+    assert_eq!(limits, shown.keys().copied().collect(), "the limits of the source, and those here");
     let scenarios = all();
     let covered: BTreeSet<&str> = scenarios
         .iter()
-        .flat_map(|scenario| {
-            let limits = scenario.covers.iter().filter_map(|covered| covered.strip_prefix("limit "));
-            limits.inspect(|limit| {
-                assert!(
-                    scenario.errors().next().is_some() || limit.ends_with("DEFAULT"),
-                    "{limit}: {}: nothing is refused",
-                    scenario.title
-                );
-            })
-        })
+        .flat_map(|scenario| scenario.limits().inspect(|limit| refuses(scenario, limit, &shown)))
         .collect();
     for limit in &limits {
         let excepted = NOT_REACHED.iter().find(|(name, ..)| name == limit);
         assert_ne!(covered.contains(limit), excepted.is_some(), "{limit} is covered by a scenario, or excepted");
         if let Some((_, _, file)) = excepted {
-            is_tested_elsewhere(limit, file);
+            is_named_elsewhere(limit, file);
         }
     }
-    let strange: Vec<_> = covered.difference(&limits).collect();
-    assert!(strange.is_empty(), "{strange:?} are no limits");
+}
+
+/// A scenario that covers a limit has an error that names it: the value in a word of its own (`512`, `43200s`), or after
+/// "limit is" where the languages show the unit each in its way.
+fn refuses(scenario: &Scenario, limit: &str, shown: &BTreeMap<&str, String>) {
+    let value = shown.get(limit).unwrap_or_else(|| panic!("{}: {limit} is no limit", scenario.title));
+    let number = value.trim_end_matches(char::is_alphabetic);
+    let names = |word: &str| word == value || word.strip_prefix("limit is ") == Some(number);
+    let is_named = scenario.errors().any(|error| words(error).iter().any(|(word, _)| names(word)));
+    let excepted = NOT_REFUSING.iter().find(|(name, _)| *name == limit);
+    assert_ne!(is_named, excepted.is_some(), "{limit}: {}: an error names {value}, or it is excepted", scenario.title);
 }

@@ -44,6 +44,11 @@ impl Scenario {
         self.lines.iter().filter_map(|line| line.answer.as_deref()?.strip_prefix("error "))
     }
 
+    /// The limits that it covers.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = &str> {
+        self.covers.iter().filter_map(|covered| covered.strip_prefix("limit "))
+    }
+
     /// Runs it in a folder of its own. The error says at which line it went wrong, and how.
     pub(crate) fn run(&self, form: Form) -> Result<(), String> {
         let folder = tempfile::tempdir().expect("a folder");
