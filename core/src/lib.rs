@@ -61,7 +61,10 @@ mod semantics;
 mod storage;
 mod store;
 mod subscription;
-#[allow(unsafe_code, reason = "locks, futexes and shared memory are the operating system's; nothing else is unsafe")]
+#[allow(
+    unsafe_code,
+    reason = "locks, futexes and shared memory are the operating system's; beside it only engine::sending is unsafe"
+)]
 mod sys;
 mod transaction;
 mod types;

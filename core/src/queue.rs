@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::rules::backoff::Backoff;
 use crate::semantics::Semantics;
 use crate::subscription::Subscription;
-use crate::types::{MessageId, check_name, duration_ms};
+use crate::types::{MessageId, Millis, check_name, duration_ms};
 
 /// The subscription that a queue has unless others are named when it is created.
 pub const DEFAULT_SUBSCRIPTION: &str = "default";
@@ -288,7 +288,7 @@ impl Queue {
     }
 
     pub(crate) fn sending(&self, messages: Vec<Prepared>) -> Operation {
-        Operation::Send { queue: self.id, messages, synced: self.semantics.syncs_send() }
+        Operation::Send { queue: self.id, messages: Arc::new(messages), synced: self.semantics.syncs_send() }
     }
 
     pub(crate) fn prepare_many<I, M>(&self, messages: I) -> Result<Vec<Prepared>>
@@ -297,12 +297,13 @@ impl Queue {
         M: Into<Message>,
     {
         let messages = messages.into_iter();
-        let mut prepared = Vec::new();
         let mut bytes = 0;
         // Where the iterator knows its length, all of it is refused at once, else at the first one too many.
         let announced = messages.size_hint().0;
+        let mut prepared = Vec::with_capacity(announced.min(SEND_MESSAGES_MAX));
+        let now = self.engine.now();
         for message in messages {
-            let message = self.prepare(message.into())?;
+            let message = self.prepare_at(message.into(), now)?;
             bytes += message.message.body.len();
             prepared.push(message);
             let count = announced.max(prepared.len());
@@ -319,13 +320,17 @@ impl Queue {
     }
 
     pub(crate) fn prepare(&self, message: Message) -> Result<Prepared> {
+        self.prepare_at(message, self.engine.now())
+    }
+
+    fn prepare_at(&self, message: Message, now: Millis) -> Result<Prepared> {
         if self.semantics == Semantics::ExactlyOnce && message.key.is_none() {
             return Err(Error::invalid(format!(
                 "queue {:?} is exactly-once, and a message without a key cannot be recognised when it is sent again",
                 self.name
             )));
         }
-        Prepared::new(message, self.engine.options.body_bytes_max, self.engine.now())
+        Prepared::new(message, self.engine.options.body_bytes_max, now)
     }
 
     /// The subscription named `default`.

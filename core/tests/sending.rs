@@ -6,7 +6,7 @@ use common::{
     HOUR, MILLISECOND, MINUTE, SECOND, START, World, almost, bodies, body, counts, fails, receipts, send_all, take,
     take_one, taken,
 };
-use onceward::{ErrorKind, HeaderValue, Message, MessageId, QueueOptions, Semantics, Window};
+use onceward::{ErrorKind, HeaderValue, Message, MessageId, QueueOptions, Semantics, Sent, Window};
 use std::time::{Duration, UNIX_EPOCH};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -171,6 +171,64 @@ fn send_many_answers_for_each_message_in_order() {
     assert_eq!(duplicates, [false, true, false, true]);
     assert_eq!((sent[1].id, sent[3].id), (known, sent[0].id));
     assert_eq!(taken(&queue, 10), ["B", "A", "C"]);
+}
+
+#[test]
+fn what_is_sent_together_arrives_as_what_is_sent_one_by_one() {
+    let said: [fn(Message) -> Message; 8] = [
+        |message| message,
+        |message| message.key("k"),
+        |message| message.ordering_key("o"),
+        |message| message.header("text", "größe").header("bytes", vec![0u8, 255]),
+        |message| message.priority(2),
+        |message| message.delay(HOUR),
+        |message| message.time_to_live(SECOND),
+        |message| message.key("all").header("h", "").priority(9).delay(MINUTE).time_to_live(DAY),
+    ];
+    let bodies = [Vec::new(), b"x".to_vec(), vec![0; 5], vec![0xff; 70_000]];
+    let message = |what: usize, body: usize| said[what](Message::new(bodies[body].clone()));
+    // Each among messages that are nothing but a body, then all of them, and what was sent before.
+    let of_a_kind = |what| vec![message(0, 2), message(what, 1), message(0, 0), message(what, 1), message(0, 3)];
+    let all = (0..32).map(|n| message(n / 4, if [1, 7].contains(&(n / 4)) { 1 } else { n % 4 })).collect();
+    let calls: Vec<Vec<Message>> =
+        (0..said.len()).map(of_a_kind).chain([all, vec![message(7, 1), message(1, 1)]]).collect();
+    for semantics in [Semantics::AtMostOnce, Semantics::AtLeastOnce] {
+        let world = World::new();
+        let [alone, together] = ["alone", "together"].map(|name| world.store.queue(name, semantics).expect("opens"));
+        let (mut one_by_one, mut at_once) = (Vec::new(), Vec::new());
+        for call in &calls {
+            one_by_one.extend(call.iter().map(|message| alone.send(message.clone()).expect("sends")));
+            at_once.extend(together.send_many(call.clone()).expect("sends"));
+            assert_eq!(counts(&together), counts(&alone));
+        }
+        // Which are new, and which earlier one a duplicate stands for.
+        let origins = |sent: &[Sent]| -> Vec<(bool, Option<usize>)> {
+            sent.iter().map(|one| (one.duplicate, sent.iter().position(|first| first.id == one.id))).collect()
+        };
+        assert_eq!(origins(&at_once), origins(&one_by_one));
+        let mut arrived = 0;
+        for wait in [MINUTE, HOUR] {
+            world.clock.advance(wait);
+            loop {
+                let [left, right] = [&alone, &together].map(|queue| queue.receive(Duration::ZERO).expect("receives"));
+                let (Some(left), Some(right)) = (&left, &right) else {
+                    assert!(left.is_none() && right.is_none());
+                    break;
+                };
+                assert_eq!(left.body(), right.body());
+                assert_eq!(left.headers(), right.headers());
+                assert_eq!((left.key(), left.ordering_key()), (right.key(), right.ordering_key()));
+                assert_eq!((left.priority(), left.sent_at()), (right.priority(), right.sent_at()));
+                arrived += 1;
+                if semantics != Semantics::AtMostOnce {
+                    left.ack().expect("acks");
+                    right.ack().expect("acks");
+                }
+            }
+        }
+        assert!(arrived > 30, "{arrived}");
+        assert_eq!(counts(&together), counts(&alone));
+    }
 }
 
 #[test]

@@ -194,6 +194,8 @@ fn the_stores_own_tables_are_out_of_reach() {
         "SELECT count(*) FROM onceward_message",
         "SELECT body FROM OnceWard_Message",
         "SELECT * FROM main.onceward_queue",
+        "SELECT body FROM onceward_sending",
+        "SELECT count(*) FROM onceward_sending",
         "DELETE FROM onceward_message",
         "UPDATE onceward_pending SET due_at = 0",
         "INSERT INTO onceward_meta VALUES (2, 1, 1)",

@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row};
 use crate::clock::{Clock, Random};
 use crate::engine::operation::{QueueId, SubscriptionId};
 use crate::engine::send::Tables;
+use crate::engine::sending::Sending;
 use crate::engine::settled::Settlement;
 use crate::engine::sql;
 use crate::error::Error;
@@ -54,6 +55,8 @@ pub(crate) struct Context<'a> {
     pub(crate) instance: i64,
     /// Earlier settlements of this store, so that a repeat gets the same answer.
     pub(crate) settled: &'a crate::engine::settled::Settled,
+    /// The table of the messages of a send.
+    pub(crate) sending: &'a Sending,
     /// The statements of the last send.
     pub(crate) tables: Option<Tables<'a>>,
     pub(crate) commit: Commit,
@@ -179,9 +182,21 @@ impl<'a> Context<'a> {
         outside: (&'a dyn Clock, &'a dyn Random, &'a dyn crate::clock::Liveness),
         instance: i64,
         settled: &'a crate::engine::settled::Settled,
+        sending: &'a Sending,
     ) -> Self {
         let (clock, random, liveness) = outside;
-        Context { conn, now, clock, random, liveness, instance, settled, tables: None, commit: Commit::default() }
+        Context {
+            conn,
+            now,
+            clock,
+            random,
+            liveness,
+            instance,
+            settled,
+            sending,
+            tables: None,
+            commit: Commit::default(),
+        }
     }
 
     pub(crate) fn connection(&self) -> &'a Connection {

@@ -133,6 +133,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, Liveness, ManualClock, SeededRandom};
+    use crate::engine::sending::Sending;
     use crate::engine::settled::Settled;
 
     #[derive(Debug)]
@@ -156,9 +157,9 @@ mod tests {
                  INSERT INTO onceward_send(queue, key, body) VALUES ('q', 'k', x'00');"
             ))
             .expect("sends");
-            let (random, settled) = (SeededRandom::new(1), Settled::default());
+            let (random, settled, sending) = (SeededRandom::new(1), Settled::default(), Sending::default());
             let clock = ManualClock::new(Millis::new(0));
-            let mut cx = Context::new(&conn, clock.now(), (&clock, &random, &Alive), 1, &settled);
+            let mut cx = Context::new(&conn, clock.now(), (&clock, &random, &Alive), 1, &settled, &sending);
             absorb(&mut cx).expect("absorbs");
             assert_eq!((cx.commit.sends, cx.commit.wakes.len()), (promised, 1), "semantics {semantics}");
         }

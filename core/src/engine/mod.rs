@@ -23,6 +23,8 @@ pub(crate) mod pending;
 pub(crate) mod read;
 mod receive;
 mod send;
+#[allow(unsafe_code, reason = "a table of SQLite's is laid out as SQLite asks; nothing else in it is unsafe")]
+mod sending;
 pub(crate) mod settle;
 mod settled;
 mod space;
@@ -49,6 +51,7 @@ use crate::engine::effect::recorder::{Recorder, Slot};
 use crate::engine::guard::Guard;
 use crate::engine::leader::{Finished, Run, Turn};
 use crate::engine::operation::{Operation, Reply};
+use crate::engine::sending::Sending;
 use crate::engine::store_files::{OpenedFile, SlotLiveness, StoreFiles, io_error};
 use crate::engine::sync::SyncStage;
 use crate::engine::user_transaction::Running;
@@ -533,11 +536,12 @@ fn open_writer(
     let authorizer = Arc::clone(&guard);
     conn.authorizer(Some(move |context: AuthContext<'_>| authorizer.check(&context)))
         .map_err(|error| storage_error("guarding the tables", &error))?;
+    let sending = Sending::attach(&conn).map_err(|error| storage_error("adding a table of what is sent", &error))?;
     let opened = match &files.path {
         Some(path) => Some(StoreFiles::opened(path, options.allow_remote_file_system)?),
         None => None,
     };
-    Ok(Writer::new(conn, opened, Arc::clone(frames), guard, options.wal_bytes_max))
+    Ok(Writer::new(conn, opened, Arc::clone(frames), guard, sending, options.wal_bytes_max))
 }
 
 /// Whether no other store has the file open. Then there may have been a power loss since the last one did.

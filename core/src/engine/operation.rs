@@ -3,6 +3,7 @@
 //! Nothing here knows how an operation is carried out. An engine takes operations, runs as many of them as wait in one
 //! commit, syncs if one of them needs it, and answers each.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -84,7 +85,7 @@ pub(crate) enum Operation {
     /// `synced` where the caller waits for the disk.
     Send {
         queue: QueueId,
-        messages: Vec<Prepared>,
+        messages: Arc<Vec<Prepared>>,
         synced: bool,
     },
     Receive(Receive),
@@ -162,6 +163,11 @@ impl Prepared {
         let fingerprint = message.key.as_ref().map(|_| fingerprint(&message.body));
         let headers = crate::message::encode_headers(&message.headers);
         Ok(Prepared { message, fingerprint, headers })
+    }
+
+    /// Whether it is a body, with nothing more said of it than when it is due and when it expires.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.message.key.is_none() && self.message.ordering_key.is_none() && self.headers.is_none()
     }
 
     pub(crate) fn bytes_added(&self) -> u64 {

@@ -1,12 +1,14 @@
 //! Sending: first every verdict, then every write, so that a refused send has written nothing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{CachedStatement, OptionalExtension};
 use smallvec::SmallVec;
 
 use crate::engine::context::{Context, Outcome, QueueRow};
 use crate::engine::operation::{Prepared, QueueId, Sent, Sents};
+use crate::engine::sending::New;
 use crate::engine::sql;
 use crate::error::Error;
 use crate::limits::PRIORITY_DEFAULT;
@@ -24,7 +26,7 @@ enum Planned {
     SameAs(usize),
 }
 
-pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) -> Outcome<Sents> {
+pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &Arc<Vec<Prepared>>) -> Outcome<Sents> {
     let queue = cx.queue(queue)?;
     let plan = plan(cx, &queue, messages)?;
     check_room(cx, &queue, messages, &plan)?;
@@ -33,19 +35,24 @@ pub(crate) fn send(cx: &mut Context<'_>, queue: QueueId, messages: &[Prepared]) 
         cx.queue_changed();
     }
     let mut sent = Sents::with_capacity(messages.len());
-    let mut added = 0;
-    let mut into = Tables::take(cx)?;
-    for (prepared, planned) in messages.iter().zip(plan) {
+    let mut new: SmallVec<[New; 1]> = SmallVec::new();
+    for (index, planned) in plan.into_iter().enumerate() {
         sent.push(match planned {
             Planned::Known(id) => Sent { id: MessageId::from_stored(id), duplicate: true },
             Planned::SameAs(index) => Sent { id: sent[index].id, duplicate: true },
             Planned::New => {
-                added += 1;
-                Sent { id: insert(cx, &mut into, &queue, prepared)?, duplicate: false }
+                let numbered = number(cx, &queue, messages, index)?;
+                new.push(numbered);
+                Sent { id: MessageId::from_stored(numbered.id), duplicate: false }
             }
         });
     }
-    cx.tables = Some(into);
+    let added = new.len();
+    match new[..] {
+        [] => {}
+        [only] => insert(cx, &queue, &messages[only.index], only)?,
+        _ => insert_many(cx, &queue, messages, new.into_vec())?,
+    }
     if added > 0 && queue.semantics == Semantics::AtLeastOnce {
         let mut reserved = None;
         for priority in messages.iter().map(priority) {
@@ -132,7 +139,7 @@ fn check_room(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared], pla
     Ok(())
 }
 
-/// The statements that send, looked up once for all sends of a commit.
+/// The statements that send one message, looked up once for all sends of a commit.
 pub(crate) struct Tables<'a> {
     log: CachedStatement<'a>,
     /// From the first message with a key on.
@@ -149,14 +156,9 @@ impl<'a> Tables<'a> {
     }
 }
 
-fn insert<'a>(
-    cx: &mut Context<'a>,
-    into: &mut Tables<'a>,
-    queue: &QueueRow,
-    prepared: &Prepared,
-) -> Outcome<MessageId> {
-    let message = &prepared.message;
-    let id = cx.next_id(queue.id, priority(prepared))?;
+/// Gives a message its id and its times.
+fn number(cx: &mut Context<'_>, queue: &QueueRow, messages: &[Prepared], index: usize) -> Outcome<New> {
+    let message = &messages[index].message;
     let due_at = match message.due {
         Due::AtOnce => None,
         Due::After(delay) if delay.is_zero() => None,
@@ -164,25 +166,57 @@ fn insert<'a>(
         Due::At(time) => (time > cx.now).then_some(time.get()),
     };
     let expires_at = message.time_to_live.map(|ttl| cx.now.plus(ttl).get());
+    Ok(New { index, id: cx.next_id(queue.id, priority(&messages[index]))?, due_at, expires_at })
+}
+
+/// When the ledger forgets a key that comes now.
+fn forget_at(cx: &Context<'_>, queue: &QueueRow) -> Option<i64> {
+    queue.window_ms.map(|window| cx.now.get().saturating_add(window))
+}
+
+fn insert(cx: &mut Context<'_>, queue: &QueueRow, prepared: &Prepared, new: New) -> Outcome<()> {
+    let message = &prepared.message;
+    let mut into = Tables::take(cx)?;
     into.log.execute((
-        id,
+        new.id,
         cx.now.get(),
-        due_at,
-        expires_at,
+        new.due_at,
+        new.expires_at,
         message.key.as_deref(),
         message.ordering_key.as_deref(),
         prepared.headers.as_deref(),
         message.body.as_slice(),
     ))?;
     if let (Some(key), Some(fingerprint)) = (&message.key, &prepared.fingerprint) {
-        let forget_at = queue.window_ms.map(|window| cx.now.get().saturating_add(window));
         let ledger = match &mut into.ledger {
             Some(ledger) => ledger,
             none => none.insert(cx.statement(sql::LEDGER_PUT)?),
         };
-        ledger.execute((queue.id.0, key, id, fingerprint.as_slice(), forget_at))?;
+        ledger.execute((queue.id.0, key, new.id, fingerprint.as_slice(), forget_at(cx, queue)))?;
     }
-    Ok(MessageId::from_stored(id))
+    cx.tables = Some(into);
+    Ok(())
+}
+
+fn insert_many(cx: &Context<'_>, queue: &QueueRow, messages: &Arc<Vec<Prepared>>, new: Vec<New>) -> Outcome<()> {
+    let sent = |new: &New| &messages[new.index];
+    let keyed = new.iter().any(|new| sent(new).message.key.is_some());
+    // Most have nothing but a body: what is not there is not asked for.
+    let plain =
+        !keyed && new.iter().all(|new| new.due_at.is_none() && new.expires_at.is_none() && sent(new).is_plain());
+    let added = new.len();
+    cx.sending.with(messages, new, || {
+        let insert = if plain { sql::MESSAGES_INSERT_PLAIN } else { sql::MESSAGES_INSERT };
+        let inserted = cx.run(insert, [cx.now.get()])?;
+        if inserted != added {
+            // Nothing of ours can do that. Whatever it was, no message is lost by it: the commit is taken back.
+            return Err(rusqlite::Error::StatementChangedRows(inserted).into());
+        }
+        if keyed {
+            cx.run(sql::LEDGER_PUT_MANY, (queue.id.0, forget_at(cx, queue)))?;
+        }
+        Ok(())
+    })
 }
 
 fn priority(prepared: &Prepared) -> u8 {

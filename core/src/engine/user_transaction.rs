@@ -143,7 +143,8 @@ impl Engine {
     /// Deals with what the application's statements did through the file's views, then runs the operation.
     fn carry_out(&self, writer: &Writer, commit: &mut Commit, operation: &Operation) -> Result<Reply> {
         let parts = (&*self.clock, &*self.random, &*self.liveness);
-        let mut cx = Context::new(&writer.conn, self.clock.now(), parts, writer.instance, &writer.settled);
+        let now = self.clock.now();
+        let mut cx = Context::new(&writer.conn, now, parts, writer.instance, &writer.settled, &writer.sending);
         cx.commit = std::mem::take(commit);
         // The application's statements may have come in between, and triggers with them.
         cx.commit.known = Known::default();

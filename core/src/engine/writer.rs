@@ -13,6 +13,7 @@ use crate::engine::execute::execute;
 use crate::engine::foreign;
 use crate::engine::guard::Guard;
 use crate::engine::operation::{Operation, Reply};
+use crate::engine::sending::Sending;
 use crate::engine::settled::Settled;
 use crate::engine::space;
 use crate::engine::store_files::Opened;
@@ -38,6 +39,8 @@ pub(crate) struct Writer {
     pub(crate) conn: Connection,
     pub(crate) opened: Option<Opened>,
     pub(crate) settled: Settled,
+    /// The table of the messages of a send.
+    pub(crate) sending: Sending,
     pub(crate) instance: i64,
     /// Frames in the log, as of this connection's last commit.
     pub(crate) frames: Arc<AtomicU64>,
@@ -82,12 +85,14 @@ impl Writer {
         opened: Option<Opened>,
         frames: Arc<AtomicU64>,
         guard: Arc<Guard>,
+        sending: Sending,
         wal_bytes_max: u64,
     ) -> Self {
         Writer {
             conn,
             opened,
             settled: Settled::default(),
+            sending,
             instance: 0,
             frames,
             guard,
@@ -182,7 +187,7 @@ impl Writer {
         let added: u64 = operations.iter().map(Operation::bytes_added).sum();
         let room = if added > 0 { self.make_room(added) } else { Ok(()) };
         let parts = (outside.clock, outside.random, outside.liveness);
-        let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled);
+        let mut cx = Context::new(&self.conn, outside.now, parts, self.instance, &self.settled, &self.sending);
         cx.commit = std::mem::take(&mut committed.commit);
         if !alone {
             match foreign::absorb(&mut cx) {
