@@ -232,6 +232,24 @@ fn what_is_sent_together_arrives_as_what_is_sent_one_by_one() {
 }
 
 #[test]
+fn a_table_that_takes_the_place_of_what_is_sent_loses_nothing() {
+    let world = World::new();
+    let queue = world.at_least_once("q");
+    let sql = world.sql();
+    sql.execute_batch(
+        "CREATE TABLE onceward_sending(id, due_at, expires_at, key, ordering_key, headers, body, fingerprint)",
+    )
+    .expect("another program may do what it likes");
+    for messages in [[Message::new("a"), Message::new("b")], [keyed("a", "A"), keyed("b", "B")]] {
+        fails(queue.send_many(messages.clone()), ErrorKind::Storage, &["0"]);
+        assert_eq!((world.rows(), world.count("onceward_ledger")), (0, 0), "nothing is half-written");
+    }
+    sql.execute_batch("DROP TABLE onceward_sending").expect("drops");
+    assert!(queue.send_many([keyed("a", "A"), keyed("b", "B")]).expect("sends").iter().all(|sent| !sent.duplicate));
+    assert_eq!(taken(&queue, 10), ["A", "B"]);
+}
+
+#[test]
 fn send_many_is_all_or_nothing() {
     let world = World::new();
     let queue = world.at_least_once("q");
