@@ -112,6 +112,11 @@ pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// NULL is nowhere.
+pub(crate) fn or_nowhere<T, P>(pointer: *mut T, place: impl FnOnce(*mut T) -> Outcome<P>) -> Outcome<Option<P>> {
+    if pointer.is_null() { Ok(None) } else { place(pointer).map(Some) }
+}
+
 fn null_output(what: &str) -> Failure {
     Failure::invalid(format!("the output {what} is NULL"))
 }
@@ -153,18 +158,6 @@ impl<T> Place<'_, T> {
         Ok(Place(pointer, PhantomData))
     }
 
-    /// NULL is nowhere.
-    ///
-    /// # Safety
-    /// As [`Place::new`].
-    pub(crate) unsafe fn or_nowhere(what: &str, pointer: *mut T) -> Outcome<Option<Self>> {
-        if pointer.is_null() {
-            return Ok(None);
-        }
-        // SAFETY: the caller's.
-        unsafe { Self::new(what, pointer) }.map(Some)
-    }
-
     pub(crate) fn set(&self, value: T) {
         // SAFETY: there is room, says who made it; what C left there needs no destructor.
         unsafe { self.0.write(value) };
@@ -189,18 +182,6 @@ impl<T: Copy> Places<'_, T> {
             unsafe { Place::new(what, pointer) }?;
         }
         Ok(Places { first: pointer, room, call: PhantomData })
-    }
-
-    /// NULL is nowhere.
-    ///
-    /// # Safety
-    /// As [`Places::new`].
-    pub(crate) unsafe fn or_nowhere(what: &str, pointer: *mut T, room: usize) -> Outcome<Option<Self>> {
-        if pointer.is_null() {
-            return Ok(None);
-        }
-        // SAFETY: the caller's.
-        unsafe { Self::new(what, pointer, room) }.map(Some)
     }
 
     /// Writes as many of the items as there is room for.
@@ -265,9 +246,8 @@ impl TextPlace<'_> {
     }
 
     pub(crate) fn set(&self, text: &str) -> Outcome {
-        let bytes: Vec<u8> = text.bytes().chain([0]).collect();
-        fits("bytes", bytes.len(), self.0.room)?;
-        self.0.set(bytes);
+        fits("bytes", text.len() + 1, self.0.room)?;
+        self.0.set(text.bytes().chain([0]));
         Ok(())
     }
 }

@@ -263,11 +263,8 @@ pub unsafe extern "C" fn onceward_delivery_once(
 /// # Safety
 /// `result` is NULL or has room for a handle.
 pub(crate) unsafe fn result_place<'a>(result: *mut *mut onceward_bytes) -> Outcome<Option<Out<'a, onceward_bytes>>> {
-    if result.is_null() {
-        return Ok(None);
-    }
     // SAFETY: the caller's.
-    unsafe { Out::new("result", result) }.map(Some)
+    border::or_nowhere(result, |result| unsafe { Out::new("result", result) })
 }
 
 pub(crate) fn give_result(mut bytes: Vec<u8>, out: Option<Out<'_, onceward_bytes>>) {

@@ -304,7 +304,7 @@ pub unsafe extern "C" fn onceward_queue_send(
 /// `pointer` is NULL or has room for a number.
 pub(crate) unsafe fn or_nowhere<'a>(what: &str, pointer: *mut u64) -> Outcome<Option<Place<'a, u64>>> {
     // SAFETY: the caller's.
-    let place = unsafe { Place::or_nowhere(what, pointer) }?;
+    let place = border::or_nowhere(pointer, |pointer| unsafe { Place::new(what, pointer) })?;
     if let Some(place) = &place {
         place.set(0);
     }
@@ -342,8 +342,9 @@ pub unsafe extern "C" fn onceward_queue_send_many(
 ) -> i32 {
     run(|| {
         // SAFETY: as the header asks.
-        let (sent, messages) =
-            unsafe { (Places::or_nowhere("sent", sent, count)?, message::read_many(messages, count)?) };
+        let (sent, messages) = unsafe {
+            (border::or_nowhere(sent, |sent| Places::new("sent", sent, count))?, message::read_many(messages, count)?)
+        };
         let done = handles::get(queue)?.queue.send_many(messages)?;
         if let Some(sent) = sent {
             let shown = |one: Sent| onceward_sent { id: one.id.get(), is_duplicate: one.duplicate.into() };

@@ -154,9 +154,8 @@ pub unsafe extern "C" fn onceward_batch_receipts(
         // SAFETY: as the header asks.
         let places = unsafe { Places::new("receipts", receipts, count) }?;
         let batch = handles::get(batch)?;
-        let found: Vec<_> = batch.received.iter().map(|one| onceward_receipt::of(one.delivery().receipt())).collect();
-        border::fits("receipts", found.len(), count)?;
-        places.set(found);
+        border::fits("receipts", batch.received.len(), count)?;
+        places.set(batch.received.iter().map(|one| onceward_receipt::of(one.delivery().receipt())));
         Ok(())
     })
 }

@@ -55,8 +55,8 @@ impl Many {
             // SAFETY: the caller's.
             let (places, lost_count, receipts) = unsafe {
                 (
-                    Places::or_nowhere("lost", self.lost, self.count)?,
-                    Place::or_nowhere("lost_count", self.lost_count)?,
+                    border::or_nowhere(self.lost, |lost| Places::new("lost", lost, self.count))?,
+                    border::or_nowhere(self.lost_count, |lost_count| Place::new("lost_count", lost_count))?,
                     read(self.receipts, self.count)?,
                 )
             };
@@ -64,7 +64,7 @@ impl Many {
                 lost_count.set(0);
             }
             let handle = handles::get(self.subscription)?;
-            let lost: Vec<_> = call(&handle.subscription, &receipts)?.into_iter().map(onceward_receipt::of).collect();
+            let lost = call(&handle.subscription, &receipts)?;
             if lost.is_empty() {
                 return Ok(ONCEWARD_OK);
             }
@@ -72,7 +72,7 @@ impl Many {
                 lost_count.set(lost.len());
             }
             if let Some(places) = places {
-                places.set(lost);
+                places.set(lost.into_iter().map(onceward_receipt::of));
             }
             Ok(ONCEWARD_SOME_LOST)
         })

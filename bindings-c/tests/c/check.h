@@ -76,6 +76,23 @@ static inline onceward_stats counts(const onceward_subscription *subscription)
     return stats;
 }
 
+static inline onceward_once_options once_options(int32_t on_unknown)
+{
+    onceward_once_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.on_unknown = on_unknown;
+    return options;
+}
+
+/* A call at a third party that must not be made. */
+static inline int32_t unreachable(void *context, onceward_outcome *outcome)
+{
+    (void)context;
+    (void)outcome;
+    abort();
+}
+
 static inline onceward_value integer_value(int64_t integer)
 {
     onceward_value value;

@@ -86,19 +86,9 @@ static void wrong_options_are_refused(onceward_subscription *subscription)
     onceward_consumer_free(consumer);
 }
 
-static onceward_once_options once_options(int32_t on_unknown, int64_t settle_ms)
-{
-    onceward_once_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
-    options.on_unknown = on_unknown;
-    options.settle_ms = settle_ms;
-    return options;
-}
-
 static void a_call_is_begun_and_ended_in_two_calls(onceward_ledger *ledger)
 {
-    onceward_once_options park = once_options(ONCEWARD_PARK, 0);
+    onceward_once_options park = once_options(ONCEWARD_PARK);
     onceward_effect *effect = NULL;
     onceward_effect *other = NULL;
     onceward_bytes *result = NULL;
@@ -138,10 +128,11 @@ static void a_call_is_begun_and_ended_in_two_calls(onceward_ledger *ledger)
 
 static void a_question_is_answered(onceward_ledger *ledger)
 {
-    onceward_once_options probe = once_options(ONCEWARD_PROBE, 1);
+    onceward_once_options probe = once_options(ONCEWARD_PROBE);
     onceward_effect *effect = NULL;
     onceward_bytes *result = NULL;
     int32_t todo = -1;
+    probe.settle_ms = 1;
     OK(onceward_ledger_once_begin(ledger, "asked-1", &probe, &todo, &effect, NULL));
     CHECK(todo == ONCEWARD_TODO_CALL);
     onceward_effect_free(effect);
@@ -173,7 +164,7 @@ static void a_question_is_answered(onceward_ledger *ledger)
 
 static void a_delivery_has_effects_of_its_own(onceward_queue *queue, onceward_subscription *subscription)
 {
-    onceward_once_options park = once_options(ONCEWARD_PARK, 0);
+    onceward_once_options park = once_options(ONCEWARD_PARK);
     onceward_effect *effect = NULL;
     int32_t todo = -1;
     send_text(queue, "order", NULL);

@@ -28,28 +28,12 @@ struct everything {
     uint64_t doubt;
 };
 
-static inline onceward_once_options once_options(int32_t on_unknown)
-{
-    onceward_once_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
-    options.on_unknown = on_unknown;
-    options.settle_ms = on_unknown == ONCEWARD_PROBE ? 1 : 0;
-    return options;
-}
-
-static inline int32_t unreachable(void *context, onceward_outcome *outcome)
-{
-    (void)context;
-    (void)outcome;
-    abort();
-}
-
 static inline onceward_effect *begun(const onceward_ledger *ledger, const char *key, int32_t on_unknown, int32_t expected)
 {
     onceward_once_options options = once_options(on_unknown);
     onceward_effect *effect = NULL;
     int32_t todo = -1;
+    options.settle_ms = on_unknown == ONCEWARD_PROBE ? 1 : 0;
     OK(onceward_ledger_once_begin(ledger, key, &options, &todo, &effect, NULL));
     CHECK(todo == expected);
     return effect;

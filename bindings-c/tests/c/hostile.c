@@ -3,13 +3,6 @@
 
 #include <pthread.h>
 
-static int32_t unreachable(void *context, onceward_outcome *outcome)
-{
-    (void)context;
-    (void)outcome;
-    abort();
-}
-
 static void null_is_an_error_everywhere(void)
 {
     char key[ONCEWARD_IDEMPOTENCY_KEY_SIZE];

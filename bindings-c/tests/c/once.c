@@ -28,15 +28,6 @@ static int32_t look(void *context, onceward_outcome *outcome)
     return bank->probe_returns;
 }
 
-static onceward_once_options on_unknown(int32_t what)
-{
-    onceward_once_options options;
-    memset(&options, 0, sizeof options);
-    options.size = sizeof options;
-    options.on_unknown = what;
-    return options;
-}
-
 static struct bank bank_that(int32_t returns, const char *words)
 {
     struct bank bank;
@@ -55,7 +46,7 @@ static int bytes_are(onceward_bytes *bytes, const char *text)
 
 static void a_result_is_kept(const onceward_queue *queue, const onceward_subscription *subscription)
 {
-    onceward_once_options park = on_unknown(ONCEWARD_PARK);
+    onceward_once_options park = once_options(ONCEWARD_PARK);
     struct bank bank = bank_that(ONCEWARD_CALL_FAILED, "no connection");
     onceward_bytes *result = NULL;
     char key[ONCEWARD_IDEMPOTENCY_KEY_SIZE], again[ONCEWARD_IDEMPOTENCY_KEY_SIZE];
@@ -89,7 +80,7 @@ static void a_result_is_kept(const onceward_queue *queue, const onceward_subscri
 static void a_doubt_waits_for_a_person(const onceward_store *store, const onceward_queue *queue,
                                        const onceward_subscription *subscription)
 {
-    onceward_once_options park = on_unknown(ONCEWARD_PARK);
+    onceward_once_options park = once_options(ONCEWARD_PARK);
     struct bank bank = bank_that(77, "");
     uint64_t id = send_text(queue, "1999", "doubted");
     onceward_delivery *delivery = take(subscription);
@@ -140,7 +131,7 @@ static void a_doubt_waits_for_a_person(const onceward_store *store, const oncewa
 
 static void a_probe_is_asked(const onceward_queue *queue, const onceward_subscription *subscription)
 {
-    onceward_once_options probe = on_unknown(ONCEWARD_PROBE);
+    onceward_once_options probe = once_options(ONCEWARD_PROBE);
     probe.settle_ms = 1;
     struct bank bank = bank_that(ONCEWARD_CALL_UNKNOWN, "timed out");
     onceward_bytes *result = NULL;
@@ -162,7 +153,7 @@ static void a_probe_is_asked(const onceward_queue *queue, const onceward_subscri
 static void bad_options_are_refused(const onceward_queue *queue, const onceward_subscription *subscription)
 {
     struct bank bank = bank_that(ONCEWARD_CALL_DONE, "");
-    onceward_once_options none = on_unknown(0), park = on_unknown(ONCEWARD_PARK), probe = on_unknown(ONCEWARD_PROBE);
+    onceward_once_options none = once_options(0), park = once_options(ONCEWARD_PARK), probe = once_options(ONCEWARD_PROBE);
     send_text(queue, "1999", "refused");
     onceward_delivery *delivery = take(subscription);
     STATUS(ONCEWARD_INVALID, onceward_delivery_once(delivery, "charge", NULL, charge, NULL, &bank, NULL));
@@ -189,7 +180,7 @@ static void a_ledger_needs_no_message(const onceward_store *store)
     options.size = sizeof options;
     options.window_ms = ONCEWARD_FOREVER;
     OK(onceward_ledger_open(store, "refunds", &options, &ledger));
-    onceward_once_options fail = on_unknown(ONCEWARD_FAIL);
+    onceward_once_options fail = once_options(ONCEWARD_FAIL);
     fail.request = "19.99";
     fail.request_size = 5;
     struct bank bank = bank_that(ONCEWARD_CALL_DONE, "refund 7");
