@@ -165,11 +165,6 @@ impl Prepared {
         Ok(Prepared { message, fingerprint, headers })
     }
 
-    /// Whether it is a body, with nothing more said of it than when it is due and when it expires.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.message.key.is_none() && self.message.ordering_key.is_none() && self.headers.is_none()
-    }
-
     pub(crate) fn bytes_added(&self) -> u64 {
         let keys = self.message.key.as_ref().map_or(0, |key| 2 * key.len())
             + self.message.ordering_key.as_ref().map_or(0, |key| 3 * key.len());

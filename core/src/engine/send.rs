@@ -199,11 +199,9 @@ fn insert(cx: &mut Context<'_>, queue: &QueueRow, prepared: &Prepared, new: New)
 }
 
 fn insert_many(cx: &Context<'_>, queue: &QueueRow, messages: &Arc<Vec<Prepared>>, new: Vec<New>) -> Outcome<()> {
-    let sent = |new: &New| &messages[new.index];
-    let keyed = new.iter().any(|new| sent(new).message.key.is_some());
+    let keyed = new.iter().any(|new| messages[new.index].message.key.is_some());
     // Most have nothing but a body: what is not there is not asked for.
-    let plain =
-        !keyed && new.iter().all(|new| new.due_at.is_none() && new.expires_at.is_none() && sent(new).is_plain());
+    let plain = new.iter().all(|new| is_plain(new, &messages[new.index]));
     let added = new.len();
     cx.sending.with(messages, new, || {
         let insert = if plain { sql::MESSAGES_INSERT_PLAIN } else { sql::MESSAGES_INSERT };
@@ -217,6 +215,12 @@ fn insert_many(cx: &Context<'_>, queue: &QueueRow, messages: &Arc<Vec<Prepared>>
         }
         Ok(())
     })
+}
+
+/// Whether it is a body, and nothing more is said of it.
+fn is_plain(new: &New, Prepared { message, headers, .. }: &Prepared) -> bool {
+    let nothing_more = message.key.is_none() && message.ordering_key.is_none() && headers.is_none();
+    nothing_more && new.due_at.is_none() && new.expires_at.is_none()
 }
 
 fn priority(prepared: &Prepared) -> u8 {

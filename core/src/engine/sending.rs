@@ -48,15 +48,10 @@ impl Sending {
 
     /// Runs statements that find these messages in the table.
     pub(crate) fn with<T>(&self, messages: &Arc<Vec<Prepared>>, new: Vec<New>, run: impl FnOnce() -> T) -> T {
-        struct Emptied<'a>(&'a Sending);
-        impl Drop for Emptied<'_> {
-            fn drop(&mut self) {
-                *lock(&self.0.0) = None;
-            }
-        }
         *lock(&self.0) = Some(Arc::new(Rows { messages: Arc::clone(messages), new }));
-        let _emptied = Emptied(self);
-        run()
+        let outcome = run();
+        *lock(&self.0) = None;
+        outcome
     }
 }
 
