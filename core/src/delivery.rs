@@ -92,8 +92,8 @@ pub(crate) fn check_words(what: &str, text: &str) -> Result<()> {
 ///
 /// Dropping it settles nothing: the message is offered again when the lease has ended. A settle that failed with `Busy` or
 /// `Full` may be repeated; one that succeeded is final, and another on the same delivery fails with `Invalid`: of threads that
-/// settle it at once, one succeeds. (By
-/// [`receipt`](Delivery::receipt), through the [`Subscription`], the same settle repeated gives the same answer.)
+/// settle it at once, one succeeds. (By [`receipt`](Delivery::receipt), through the [`Subscription`], the same settle repeated
+/// gives the same answer.)
 #[derive(Debug)]
 pub struct Delivery {
     subscription: Subscription,

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sys::fork;
 
-/// A mutex that in a forked child refuses instead of waiting: its holder may be a thread that is not there. For the modules of
-/// other languages, whose objects may be used from every thread.
+/// A mutex that in a forked child refuses instead of waiting: its holder may be a thread that is not there. For deliveries, and
+/// for the modules of other languages, whose objects may be used from every thread.
 ///
 /// It is not poisoned by a panic.
 #[derive(Debug)]

@@ -56,8 +56,8 @@ fn a_late_settle_through_the_delivery_is_lease_lost_and_names_the_message() {
 
 #[test]
 fn of_threads_that_settle_one_delivery_at_once_one_does_and_the_others_are_told() {
-    type Way = fn(&Delivery) -> Result<()>;
-    let ways: [(&str, Way); 4] = [
+    type Settle = fn(&Delivery) -> Result<()>;
+    let ways: [(&str, Settle); 4] = [
         ("ack", |delivery| delivery.ack()),
         ("nack", |delivery| delivery.nack(&Nack::new().delay(HOUR))),
         ("dead_letter", |delivery| delivery.dead_letter("no use")),
